@@ -1,0 +1,76 @@
+"""Precisions: how many bytes a tensor takes, exactly, in each number format.
+
+A *precision* is what a user asks for (`w4a16`); a *dtype* is what a matrix engine multiplies (`int8`). Both chips and
+workloads speak of them, so they live below both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from simulator.errors import SpecError, nearest
+
+Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "nvfp4"]
+"""A number format that a matrix engine multiplies."""
+
+DTYPE_BITS: dict[Dtype, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "nvfp4": 4}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A storage format of weights and the dtype in which a chip that has it would multiply.
+
+    A matrix [n, k] of weights takes `n * k * weight_bits / 8` bytes, and `scale_bytes` for each group of `group`
+    elements along k (`group` 0: one scale per row of n, or none if `scale_bytes` is 0).
+    """
+
+    name: str
+    weight_bits: int
+    scale_bytes: int
+    group: int
+    activation_bytes: int
+    """Bytes per activation element as it is kept between kernels; quantising happens inside a kernel."""
+    native_dtype: Dtype
+    """What the multiplication runs in on a chip that supports it."""
+
+    def matrix_bytes(self, rows: int, columns: int) -> int:
+        """Bytes of a weight matrix of `rows` outputs and `columns` inputs, exact.
+
+        >>> precision("w4a16").matrix_bytes(4096, 4096) / 4096**2
+        0.515625
+        """
+        elements = rows * columns
+        groups = rows * (-(-columns // self.group) if self.group else 1)
+        return -(-elements * self.weight_bits // 8) + groups * self.scale_bytes
+
+
+# Group sizes and scale widths: [edge-llm-v09] and [awq] for w4a16 (g128, FP16 scales), [ridge] for NVFP4 (16 elements,
+# one byte) and MXFP8 (32 elements, one byte). FP8 and INT8 keep one scale per tensor, which is not worth a byte count.
+PRECISIONS: dict[str, Precision] = {
+    entry.name: entry
+    for entry in (
+        Precision("fp32", 32, 0, 0, 4, "fp32"),
+        Precision("fp16", 16, 0, 0, 2, "fp16"),
+        Precision("bf16", 16, 0, 0, 2, "bf16"),
+        Precision("fp8", 8, 0, 0, 2, "fp8"),
+        Precision("w8a8", 8, 0, 0, 2, "int8"),
+        Precision("w8a16", 8, 0, 0, 2, "fp16"),
+        Precision("w4a16", 4, 2, 128, 2, "fp16"),
+        Precision("nvfp4", 4, 1, 16, 2, "nvfp4"),
+        Precision("mxfp8", 8, 1, 32, 2, "fp8"),
+    )
+}
+
+
+def precision(name: str) -> Precision:
+    """The precision of that name.
+
+    Raises:
+        SpecError: when there is none.
+    """
+    if name not in PRECISIONS:
+        raise SpecError(
+            f'precision: must be one of {", ".join(PRECISIONS)}, got "{name}"', hint=nearest(name, PRECISIONS)
+        )
+    return PRECISIONS[name]

@@ -1,0 +1,18 @@
+"""Words that several packages share, each spelled once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+PhaseName = Literal["vision", "prefill", "decode", "action"]
+"""The phases of a driving model."""
+
+Fusion = Literal["norm_residual", "head_norm_rope_cache", "gate_activation", "qkv", "gate_up"]
+"""A group of neighbouring operators that one kernel computes.
+
+    norm_residual          a residual addition and the norm that follows it in the same layer
+    head_norm_rope_cache   per-head norms, rotary embedding and the write of the KV cache
+    gate_activation        the activation of an FFN, in the epilogue of the matrix before it
+    qkv                    the three projections before attention, as one matrix
+    gate_up                the two first matrices of a gated FFN, as one matrix
+"""
