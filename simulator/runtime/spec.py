@@ -1,0 +1,74 @@
+"""Runtime: launch costs, graph replay, fusion, prefetch, and which kernel runs which precision on which path.
+
+The constants here belong to a software stack. They hold for every chip and every model that it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from simulator.precision import PRECISIONS, Dtype
+from simulator.sourced import Count, Cycles, Duration, Fraction, Spec
+from simulator.terms import Fusion, PhaseName
+
+
+class Kernel(Spec):
+    """How a runtime multiplies matrices of one precision."""
+
+    path: Literal["native", "legacy"]
+    """The matrix path of the chip that the kernel uses (`legacy` falls back to `native` where there is none)."""
+    dtype: Dtype
+    """What the multiplication runs in on a chip that has it; otherwise the chip's 16-bit format."""
+    achieved_fraction: Fraction
+    """What the kernel reaches of that path's peak on full tiles."""
+    tile_rows: Count
+    """Rows of a kernel tile: a multiplication of several rows is padded to a multiple of this."""
+
+
+class AttentionKernel(Spec):
+    """How a runtime computes attention of many rows."""
+
+    path: Literal["native", "legacy"]
+    """The matrix path."""
+    achieved_fraction: Fraction
+    """What the kernel reaches of the path's 16-bit peak."""
+
+
+class Runtime(Spec):
+    """A software stack."""
+
+    name: str
+    """The name by which commands find it; the file has the same name."""
+    title: str
+    """The name for people."""
+    launch: Cycles
+    """Fixed cost of a kernel on the accelerator, in cycles of its clock: start, ramp of the DRAM stream, drain."""
+    enqueue: Duration
+    """Time the host needs for one kernel, or for one graph of kernels."""
+    graph_phases: tuple[PhaseName, ...]
+    """Phases whose kernels are replayed as one graph per step: the host enqueues once. Other phases pay per kernel."""
+    prefetches_weights: bool
+    """Whether weights of later operators are loaded while earlier ones compute, as far as buffers allow."""
+    weight_buffers: int = Field(ge=1, le=8)
+    """Buffers that weight tiles pass through: 1 loads and computes in turn, 2 is double buffering."""
+    fusions: tuple[Fusion, ...]
+    """Groups of operators that are one kernel."""
+    kernels: dict[str, Kernel]
+    """Matrix kernels by precision."""
+    causal_attention: AttentionKernel
+    """Attention of a prefill."""
+    full_attention: AttentionKernel
+    """Attention in which every row sees every other: vision towers and action experts."""
+    head_precision: str
+    """Precision of the LM head: a precision, or `body` for that of the other matrices."""
+    kv_precision: str
+    """Precision of the KV cache."""
+
+    @model_validator(mode="after")
+    def _precisions_exist(self) -> Runtime:
+        for name in [*self.kernels, self.kv_precision, self.head_precision]:
+            if name != "body" and name not in PRECISIONS:
+                raise ValueError(f'must be one of the precisions {", ".join(PRECISIONS)}, got "{name}"')
+        return self

@@ -1,0 +1,72 @@
+"""Scenario: a chip, a runtime, streams of workloads with rates and deadlines, and what else loads the DRAM."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from simulator.sourced import Bandwidth, ChosenDuration, ChosenFrequency, ChosenTime, Spec
+
+
+class StreamSpec(Spec):
+    """Frames of one workload that arrive at a rate."""
+
+    workload: str
+    """Workload: a name of the catalogue or a path."""
+    precision: str | None = None
+    """Precision of the decoder's matrices; None keeps that of the workload."""
+    rate: ChosenFrequency
+    """Frames per second."""
+    offset: ChosenTime = 0.0
+    """Time of the first frame."""
+    deadline: ChosenDuration | None = None
+    """Latency allowed from the arrival of a frame to its answer; None for no deadline."""
+    policy: Literal["drop-if-busy", "latest", "fifo"]
+    """What happens to a frame that arrives while `in_flight` frames are being computed."""
+    queue_depth: int | None = Field(default=None, ge=0)
+    """For `fifo`: frames that may wait; None for no limit."""
+    in_flight: int = Field(default=1, ge=1)
+    """Frames computed at the same time."""
+    priority: int = 0
+    """Units serve lower numbers first."""
+    prompt_tokens: int | None = Field(default=None, gt=0)
+    """Prompt tokens, if not those of the workload."""
+    decode_tokens: int | None = Field(default=None, gt=0)
+    """Decoded tokens, if not those of the workload."""
+
+    @model_validator(mode="after")
+    def _depth_needs_fifo(self) -> StreamSpec:
+        if self.queue_depth is not None and self.policy != "fifo":
+            raise ValueError(f'queue_depth: only the policy "fifo" has one, got policy "{self.policy}"')
+        return self
+
+
+class BackgroundSpec(Spec):
+    """A master that asks for DRAM bandwidth all the time."""
+
+    master: str
+    """Master of the chip."""
+    bandwidth: Bandwidth
+    """Bytes per second that it asks for."""
+
+
+class Scenario(Spec):
+    """What to simulate."""
+
+    name: str
+    """The name by which commands find it; the file has the same name."""
+    title: str
+    """The name for people."""
+    chip: str
+    """Chip: a name of the catalogue or a path."""
+    runtime: str
+    """Runtime: a name of the catalogue or a path."""
+    streams: dict[str, StreamSpec] = Field(min_length=1)
+    """Streams by name."""
+    background: dict[str, BackgroundSpec] = Field(default_factory=dict)
+    """Other traffic on the DRAM, by name."""
+    duration: ChosenDuration
+    """Frames arrive from time 0 to this time; every frame that was admitted is computed to its end."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random."""

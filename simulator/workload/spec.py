@@ -1,0 +1,135 @@
+"""Workload: components, inputs and the pipeline of phases that one frame (or one request) goes through."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from simulator.precision import PRECISIONS
+from simulator.sourced import ChosenDuration, ChosenFrequency, Spec, Status
+from simulator.workload.transformer import ActionExpert, Decoder, VisionTower
+
+
+class _Phase(Spec):
+    precision: str
+    """Precision of the matrices of this phase."""
+
+    @model_validator(mode="after")
+    def _precision_exists(self) -> _Phase:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f'precision: must be one of {", ".join(PRECISIONS)}, got "{self.precision}"')
+        return self
+
+
+class VisionPhase(_Phase):
+    """Images through the vision tower. Attention stays within one image."""
+
+    phase: Literal["vision"]
+    images: int = Field(gt=0)
+    """Images of one frame: cameras times frames of history."""
+    patches: int = Field(gt=0)
+    """Patches of one image."""
+
+
+class PrefillPhase(_Phase):
+    """The prompt through the decoder, all tokens at once."""
+
+    phase: Literal["prefill"]
+    tokens: int = Field(gt=0)
+    """Prompt tokens, visual tokens included."""
+
+
+class DecodePhase(_Phase):
+    """Tokens one by one. Step t (from 1) attends to the prompt and to t tokens."""
+
+    phase: Literal["decode"]
+    tokens: int = Field(gt=0)
+    """Decoded tokens."""
+
+
+class ActionPhase(_Phase):
+    """The action expert, `steps` times over all its tokens, reading the backbone's KV cache."""
+
+    phase: Literal["action"]
+    steps: int = Field(gt=0)
+    """Integration steps."""
+    tokens: int = Field(gt=0)
+    """Action tokens (waypoints)."""
+    samples: int = Field(gt=0, default=1)
+    """Trajectories computed as one batch."""
+
+
+Phase = Annotated[VisionPhase | PrefillPhase | DecodePhase | ActionPhase, Field(discriminator="phase")]
+
+
+class PublishedLatency(Spec):
+    """A latency that somebody published for this workload, for comparison."""
+
+    chip: str
+    """Chip, as published."""
+    precision: str
+    """Precision, as published."""
+    phase: str
+    """Phase or `total`."""
+    latency: ChosenDuration
+    """The figure."""
+    source: str
+    """Where it was read: an id of docs/sources.md."""
+    status: Status
+    """How far it can be trusted."""
+    note: str | None = None
+    """Conditions."""
+
+
+class Workload(Spec):
+    """A model with its inputs."""
+
+    name: str
+    """The name by which commands find it; the file has the same name."""
+    title: str
+    """The name for people."""
+    decoder: Decoder | None = None
+    """The language backbone."""
+    vision: VisionTower | None = None
+    """The vision tower."""
+    action: ActionExpert | None = None
+    """The action expert."""
+    pipeline: tuple[Phase, ...] = Field(min_length=1)
+    """Phases of one frame, in order."""
+    pipeline_source: str = Field(min_length=1)
+    """Where the token and step counts were read."""
+    pipeline_status: Status
+    """How far they can be trusted."""
+    pipeline_note: str | None = None
+    """How derived counts come about."""
+    rate: ChosenFrequency | None = None
+    """Frames per second that the application asks for."""
+    deadline: ChosenDuration | None = None
+    """Latency that the application allows."""
+    published: tuple[PublishedLatency, ...] = ()
+    """Latencies that others measured."""
+    parameters_published: int | None = Field(default=None, gt=0)
+    """Published parameter count of the whole model."""
+
+    @model_validator(mode="after")
+    def _phases_have_components(self) -> Workload:
+        needs = {"vision": self.vision, "prefill": self.decoder, "decode": self.decoder, "action": self.action}
+        component = {"vision": "vision", "prefill": "decoder", "decode": "decoder", "action": "action"}
+        names = [phase.phase for phase in self.pipeline]
+        for name in names:
+            if needs[name] is None:
+                raise ValueError(f'pipeline: phase "{name}" needs the component "{component[name]}"')
+        if len(set(names)) != len(names):
+            raise ValueError(f"pipeline: each phase may appear once, got {', '.join(names)}")
+        for later, earlier in (("decode", "prefill"), ("action", "prefill")):
+            if later in names and (earlier not in names or names.index(earlier) > names.index(later)):
+                raise ValueError(f'pipeline: phase "{later}" needs a "{earlier}" phase before it')
+        if self.action and self.decoder and "action" in names:
+            shared = ("kv_heads", "head_dim", "layers")
+            wrong = [name for name in shared if getattr(self.action, name) != getattr(self.decoder, name)]
+            if wrong:
+                raise ValueError(
+                    f"action: reads the decoder's KV cache, so {', '.join(wrong)} must be those of the decoder"
+                )
+        return self

@@ -1,0 +1,119 @@
+"""Sizes of transformers: decoder, vision tower and action expert.
+
+Sizes are counts of elements, exact integers. One `source` and `status` stands for all sizes of a component, because
+they are read from one place (a public configuration file).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from simulator.sourced import Spec, Status
+
+Size = int
+
+
+class _Component(Spec):
+    source: str = Field(min_length=1)
+    """Where the sizes were read: an id of docs/sources.md."""
+    status: Status
+    """How far they can be trusted."""
+    note: str | None = None
+    """Cautions."""
+    parameters_published: int | None = Field(default=None, gt=0)
+    """Published parameter count of this component, to compare with the exact count of the sizes below."""
+
+
+class Decoder(_Component):
+    """A decoder-only transformer: embedding, layers of attention and gated FFN, final norm, LM head."""
+
+    layers: Size = Field(gt=0)
+    """Decoder layers."""
+    hidden: Size = Field(gt=0)
+    """Width of the residual stream."""
+    heads: Size = Field(gt=0)
+    """Query heads."""
+    kv_heads: Size = Field(gt=0)
+    """Key and value heads; fewer than `heads` is grouped-query attention."""
+    head_dim: Size = Field(gt=0)
+    """Width of one head."""
+    ffn_width: Size = Field(gt=0)
+    """Inner width of the FFN."""
+    ffn: Literal["swiglu", "geglu"]
+    """Gated FFN with SiLU or GELU: three matrices."""
+    vocabulary: Size = Field(gt=0)
+    """Rows of the embedding and of the LM head."""
+    tied_head: bool
+    """Whether the LM head is the embedding matrix."""
+    has_head: bool = True
+    """Whether there is an LM head at all (a VLA backbone that only fills a KV cache has none)."""
+    qkv_bias: bool = False
+    """Whether the projections before attention have a bias."""
+    head_norm: bool = False
+    """Whether queries and keys are normalised per head (QK-norm)."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Decoder:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads: must divide heads ({self.heads}), got {self.kv_heads}")
+        return self
+
+
+class VisionTower(_Component):
+    """A vision transformer over patches of an image, with an optional merger into the decoder's width."""
+
+    layers: Size = Field(gt=0)
+    """Encoder layers."""
+    width: Size = Field(gt=0)
+    """Width of the residual stream."""
+    heads: Size = Field(gt=0)
+    """Attention heads."""
+    ffn_width: Size = Field(gt=0)
+    """Inner width of the FFN (two matrices, GELU)."""
+    patch_elements: Size = Field(gt=0)
+    """Input elements of one patch: channels * height * width * frames."""
+    position_embeddings: Size = Field(ge=0)
+    """Rows of a learned position embedding; 0 if there is none."""
+    has_bias: bool = True
+    """Whether matrices have biases."""
+    has_final_norm: bool = True
+    """Whether a norm follows the last layer (before the merger)."""
+    merge: Size = Field(gt=0)
+    """Patches that become one token (2x2 merging: 4; none: 1)."""
+    merger_width: Size = Field(ge=0)
+    """Inner width of the merger's two-layer MLP; 0 for a single projection."""
+    output_width: Size = Field(gt=0)
+    """Width of the tokens handed to the decoder."""
+    extra_mergers: Size = Field(ge=0, default=0)
+    """Further mergers of the same shape, fed from inner layers (DeepStack)."""
+
+
+class ActionExpert(_Component):
+    """A flow-matching or diffusion expert: a decoder that reads the backbone's KV cache, run for several steps."""
+
+    layers: Size = Field(gt=0)
+    """Layers; each reads the KV of the backbone layer with the same number."""
+    hidden: Size = Field(gt=0)
+    """Width of the residual stream."""
+    heads: Size = Field(gt=0)
+    """Query heads."""
+    kv_heads: Size = Field(gt=0)
+    """Key and value heads: those of the backbone."""
+    head_dim: Size = Field(gt=0)
+    """Width of one head: that of the backbone."""
+    ffn_width: Size = Field(gt=0)
+    """Inner width of the FFN."""
+    ffn: Literal["swiglu", "geglu"]
+    """Gated FFN: three matrices."""
+    action_width: Size = Field(gt=0)
+    """Numbers per action token: input and output of the expert."""
+    input_width: Size = Field(gt=0)
+    """Elements per token at the input projection (features of action and time)."""
+    input_hidden: Size = Field(ge=0)
+    """Inner width of a two-layer input projection; 0 for a single matrix."""
+    adaptive_norm: bool = False
+    """Whether norms take scale, shift and gate from the time embedding through a matrix of their own."""
+    head_norm: bool = False
+    """Whether queries and keys are normalised per head."""
