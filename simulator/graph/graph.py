@@ -1,0 +1,153 @@
+"""OperatorGraph: a checked DAG of operators; blocks, steps and phases that repeat it.
+
+A phase is a sequence of steps (one decoded token, one diffusion step, or the whole of a prefill); a step is a sequence
+of blocks; a block is one graph that is repeated (36 equal layers are one graph). Nothing here knows hardware.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import networkx as nx
+
+from simulator.errors import SpecError
+from simulator.graph.operator import Operator
+
+
+class OperatorGraph:
+    """A DAG of operators, in an order that respects the edges.
+
+    The order is the one in which the operators were given, if that respects the edges, and otherwise the closest one
+    that does. It never depends on names.
+    """
+
+    def __init__(self, name: str, operators: Iterable[Operator], edges: Iterable[tuple[str, str]]) -> None:
+        """Checks and freezes a graph.
+
+        Raises:
+            SpecError: when the graph is empty, has a cycle, a doubled name, or an edge to an unknown operator.
+        """
+        self.name = name
+        given = list(operators)
+        graph = nx.DiGraph()
+        for index, operator in enumerate(given):
+            if operator.name in graph:
+                raise SpecError(f'graph {name}: operator names must be unique, got "{operator.name}" twice')
+            graph.add_node(operator.name, operator=operator, index=index)
+        if not given:
+            raise SpecError(f"graph {name}: must have at least one operator, got none")
+        for before, after in edges:
+            for end in (before, after):
+                if end not in graph:
+                    raise SpecError(f'graph {name}: edge {before} -> {after} names no operator "{end}"')
+            graph.add_edge(before, after)
+        try:
+            order = list(nx.lexicographical_topological_sort(graph, key=lambda node: graph.nodes[node]["index"]))
+        except nx.NetworkXUnfeasible:
+            cycle = " -> ".join(before for before, _ in nx.find_cycle(graph))
+            raise SpecError(
+                f"graph {name}: must not have a cycle, got {cycle} and back",
+                hint="an operator cannot wait for its own result",
+            ) from None
+        self.dag: nx.DiGraph = nx.freeze(graph)
+        self.operators: tuple[Operator, ...] = tuple(graph.nodes[node]["operator"] for node in order)
+
+    def predecessors(self, name: str) -> tuple[Operator, ...]:
+        """The operators whose results an operator reads."""
+        return tuple(self.dag.nodes[node]["operator"] for node in self.dag.predecessors(name))
+
+    def successors(self, name: str) -> tuple[Operator, ...]:
+        """The operators that read an operator's result."""
+        return tuple(self.dag.nodes[node]["operator"] for node in self.dag.successors(name))
+
+    @cached_property
+    def flop(self) -> int:
+        """Flop of all operators."""
+        return sum(operator.flop for operator in self.operators)
+
+    @cached_property
+    def parameters(self) -> int:
+        """Parameters of all operators."""
+        return sum(operator.parameters for operator in self.operators)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A graph and how often it is repeated, each time with weights of its own."""
+
+    graph: OperatorGraph
+    repeats: int
+
+    @property
+    def flop(self) -> int:
+        """Flop of all repetitions."""
+        return self.repeats * self.graph.flop
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all repetitions."""
+        return self.repeats * self.graph.parameters
+
+
+@dataclass(frozen=True)
+class Step:
+    """Blocks that run one after the other."""
+
+    blocks: tuple[Block, ...]
+
+    @property
+    def flop(self) -> int:
+        """Flop of all blocks."""
+        return sum(block.flop for block in self.blocks)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all blocks."""
+        return sum(block.parameters for block in self.blocks)
+
+
+@dataclass(frozen=True)
+class PhaseGraph:
+    """A phase: steps that run one after the other with the same weights."""
+
+    name: str
+    precision: str
+    """Precision of the matrices."""
+    tokens: int
+    """Tokens that the phase handles (for vision: tokens handed on)."""
+    steps: tuple[Step, ...]
+
+    @property
+    def flop(self) -> int:
+        """Flop of all steps."""
+        return sum(step.flop for step in self.steps)
+
+    def operators(self) -> Iterator[tuple[Operator, int]]:
+        """Every operator of the first step with its repetitions."""
+        for block in self.steps[0].blocks:
+            for operator in block.graph.operators:
+                yield operator, block.repeats
+
+
+@dataclass(frozen=True)
+class WorkloadGraph:
+    """All phases of one frame, and the components whose weights must be in memory."""
+
+    name: str
+    phases: tuple[PhaseGraph, ...]
+    component_parameters: dict[str, int]
+    """Exact parameter count by component (decoder, vision, action)."""
+    kv_elements: int
+    """Elements of the KV cache at the end of the frame."""
+
+    @property
+    def flop(self) -> int:
+        """Flop of one frame."""
+        return sum(phase.flop for phase in self.phases)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all components."""
+        return sum(self.component_parameters.values())
