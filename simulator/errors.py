@@ -4,10 +4,10 @@
     ├── SpecError                 the input is wrong: the user changes a file, an option or an argument
     │   └── Infeasible            the input is well formed but does not fit: carries demand, bound and gap
     ├── OutputError               a result cannot be written where it was asked for
-    ├── MissingExtra              an optional package is needed for this feature
+    ├── MissingExtraError         an optional package is needed for this feature
     └── EngineError               a broken invariant: a bug in Roadline, please report it
 
-The command line turns the first three into exit code 2 and `EngineError` into exit code 3.
+The command line turns the first four into exit code 2 and `EngineError` into exit code 3.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SpecError(RoadlineError):
     """A file, an option or an argument breaks a rule that the message states."""
 
 
-class Infeasible(SpecError):
+class Infeasible(SpecError):  # noqa: N818 - it is also a result
     """A well-formed request that does not fit: a result for a search, an error for a single run.
 
     `demand` and `bound` are in `unit`; the gap is their difference.
@@ -57,7 +57,7 @@ class OutputError(RoadlineError):
     """A file cannot be written where the user asked for it."""
 
 
-class MissingExtra(RoadlineError):
+class MissingExtraError(RoadlineError):
     """A feature needs an optional package that is not installed."""
 
     def __init__(self, package: str, extra: str) -> None:

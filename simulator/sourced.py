@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -137,7 +137,7 @@ def _number(limit: float, what: str) -> tuple[BeforeValidator, WithJsonSchema]:
             raise ValueError(f"must be {what}, got {written(value)}")
         return raw
 
-    value_schema: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0}
+    value_schema: dict[str, Any] = {"type": "number", "description": what, "exclusiveMinimum": 0}
     if math.isfinite(limit):
         value_schema["maximum"] = limit
     return BeforeValidator(parse), WithJsonSchema(_sourced_schema(value_schema))
@@ -164,7 +164,7 @@ def _quantity_schema(dimension: str, example: str, *, above_zero: bool) -> dict[
         "pattern": quantity_pattern(dimension),
         "examples": [example],
     }
-    return quantity if above_zero else {"anyOf": [quantity, {"const": 0}]}
+    return quantity if above_zero else {"description": quantity.pop("description"), "anyOf": [quantity, {"const": 0}]}
 
 
 def _sourced_schema(value_schema: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ ROUNDING_GUARD_TICKS: Final = 0.01
 
 Binary floating point puts 5e9 B / 1e11 B/s a hair above or below 50 ms; without a guard the hair would cost a
 tick. One hundredth of a picosecond is far above the error of a double (1e-4 ticks at 1 s) and far below a tick.
+
+Valid: single durations up to 64 s; beyond, the last bit of a double is worth more than the guard.
 """
 
 _PREFIX: Final = {

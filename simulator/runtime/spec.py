@@ -68,7 +68,9 @@ class Runtime(Spec):
 
     @model_validator(mode="after")
     def _precisions_exist(self) -> Runtime:
-        for name in [*self.kernels, self.kv_precision, self.head_precision]:
-            if name != "body" and name not in PRECISIONS:
-                raise ValueError(f'must be one of the precisions {", ".join(PRECISIONS)}, got "{name}"')
+        named = {f"kernels.{name}": name for name in self.kernels}
+        named |= {"head_precision": self.head_precision, "kv_precision": self.kv_precision}
+        for field, name in named.items():
+            if name not in PRECISIONS and not (field == "head_precision" and name == "body"):
+                raise ValueError(f'{field}: must be one of the precisions {", ".join(PRECISIONS)}, got "{name}"')
         return self

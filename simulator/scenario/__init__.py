@@ -1,4 +1,8 @@
-"""What is run: a chip, a runtime, streams of workloads with rates and deadlines, other traffic; and what came out.
+"""What to run: a chip, a runtime, streams of workloads with rates and deadlines, and other traffic on the DRAM.
 
-Reads from: `catalog` and everything below it. Gives to: `cli`, `search`, `sweep`; `report` draws its results.
+Reads from: YAML through `simulator.catalog`. Gives to: `simulation`.
 """
+
+from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
+
+__all__ = ["BackgroundSpec", "Scenario", "StreamSpec"]

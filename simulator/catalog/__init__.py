@@ -1,0 +1,31 @@
+"""The catalogue: finds YAML objects by kind and name, reads them strictly, and validates them into specs.
+
+Reads from: YAML files; `units`, `errors`, `sourced` and the specs. Gives to: `scenario`, `search`, `sweep`, `cli`.
+What a spec means is said where the spec is defined (`chip`, `runtime`, `workload`, `scenario`).
+"""
+
+from simulator.catalog.catalog import (
+    Catalog,
+    load_chip,
+    load_runtime,
+    load_scenario,
+    load_workload,
+    schema,
+    with_values,
+)
+from simulator.catalog.files import ENVIRONMENT_VARIABLE, FOLDER, Kind
+from simulator.catalog.override import parse_assignments
+
+__all__ = [
+    "ENVIRONMENT_VARIABLE",
+    "FOLDER",
+    "Catalog",
+    "Kind",
+    "load_chip",
+    "load_runtime",
+    "load_scenario",
+    "load_workload",
+    "parse_assignments",
+    "schema",
+    "with_values",
+]
