@@ -14,7 +14,7 @@ from simulator import load_workload
 from simulator.graph import Attention, CacheWrite, MatMul, PhaseGraph, build_graph
 from simulator.graph.build import kv_elements_per_token
 from simulator.precision import precision
-from simulator.scenario.setup import configure
+from simulator.simulation.setup import configure
 from simulator.workload import Decoder
 
 # name, published parameters, (l, d, H, G, h, f, V, tied, biases, head norms)
