@@ -1,0 +1,97 @@
+"""The layer table of a workload: one row per operator of a phase, with exact counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.graph.graph import PhaseGraph, WorkloadGraph
+from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, MatMul, Operator
+from simulator.precision import precision
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One operator of a phase."""
+
+    phase: str
+    name: str
+    shape: str
+    """Its sizes in words."""
+    repeats: int
+    """How often one step runs it: layers."""
+    steps: int
+    """How many steps the phase has."""
+    parameters: int
+    """Of all repetitions together."""
+    weight_bytes: int
+    """Of all repetitions together, in the precision of the phase; a tied head is read, too."""
+    flop: int
+    """Of all repetitions and all steps."""
+
+
+def layer_rows(graph: WorkloadGraph) -> list[LayerRow]:
+    """All operators of all phases, in order."""
+    return [row for phase in graph.phases for row in _phase_rows(phase)]
+
+
+def weight_bytes(graph: WorkloadGraph) -> int:
+    """Bytes of all components that a phase runs, each counted once, in the precision of its phase.
+
+    A bound for how much memory they take: scales are counted per group of one long row.
+    """
+    total = 0
+    for component, phases in (("vision", ("vision",)), ("decoder", ("prefill", "decode")), ("action", ("action",))):
+        names = [phase.precision for phase in graph.phases if phase.name in phases]
+        if names:
+            total += precision(names[0]).matrix_bytes(1, graph.component_parameters[component])
+    return total
+
+
+def _phase_rows(phase: PhaseGraph) -> list[LayerRow]:
+    flop: dict[tuple[int, str], int] = {}
+    for step in phase.steps:
+        for number, block in enumerate(step.blocks):
+            for operator in block.graph.operators:
+                key = number, operator.name
+                flop[key] = flop.get(key, 0) + operator.flop * block.repeats
+    rows = []
+    for number, block in enumerate(phase.steps[0].blocks):
+        for operator in block.graph.operators:
+            rows.append(
+                LayerRow(
+                    phase=phase.name,
+                    name=operator.name,
+                    shape=_shape(operator),
+                    repeats=block.repeats,
+                    steps=len(phase.steps),
+                    parameters=operator.parameters * block.repeats,
+                    weight_bytes=_weight_bytes(operator, phase.precision) * block.repeats,
+                    flop=flop[number, operator.name],
+                )
+            )
+    return rows
+
+
+def _weight_bytes(operator: Operator, precision_name: str) -> int:
+    if not isinstance(operator, MatMul):
+        return 0
+    return precision(precision_name).matrix_bytes(operator.outputs, operator.inputs)
+
+
+def _shape(operator: Operator) -> str:
+    if isinstance(operator, MatMul):
+        return f"[{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}]"
+    if isinstance(operator, Attention):
+        keys = operator.cached_keys + operator.own_keys
+        batch = f"{operator.batch} x " if operator.batch > 1 else ""
+        words = "causal" if operator.is_causal else "full"
+        return (
+            f"{batch}{operator.queries} rows, {keys} keys, {operator.heads}/{operator.kv_heads} heads of "
+            f"{operator.head_dim}, {words}"
+        )
+    if isinstance(operator, Elementwise):
+        return f"{operator.kind} of [{operator.rows}, {operator.width}]"
+    if isinstance(operator, Embedding):
+        return f"{operator.rows} rows of [{operator.vocabulary}, {operator.width}]"
+    assert isinstance(operator, CacheWrite)  # the last member of the union
+    return f"{operator.tokens} tokens, {operator.kv_heads} heads of {operator.head_dim}, keys and values"

@@ -1,0 +1,211 @@
+"""From kernels to tasks: launch, load, convert, multiply and store, with double buffering as edges.
+
+One kernel becomes (in brackets: only where there is something to do):
+
+    [enqueue] on the host ─► [launch] ─► per piece: load ─► [convert] ─► [multiply] ─► [vector] ─► [store]
+
+Edges that stand for hardware:
+
+    launch waits for the kernel before          one kernel runs at a time
+    load i waits for load i-1                   one DMA queue, in order
+    load i waits for the last work on piece i-B B buffers: this is what double buffering looks like
+    without prefetch, load 0 waits for launch   a kernel does not know the weights of the next
+    store i waits for work i and store i-1      results that do not stay on the chip leave in order
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from simulator.lowering.cost import split_evenly, stages
+from simulator.lowering.kernel import KernelWork
+from simulator.lowering.platform import Platform
+from simulator.program.template import Fragment, FragmentBuilder
+
+LEAST_STAGES = 4
+MOST_STAGES = 16
+"""Resolution of the simulation: pieces into which a kernel's stream is cut.
+
+Real kernels pipeline in kilobytes. With n pieces the last piece's work does not overlap, an error of at most
+1/n of the smaller of load and work; more pieces than `MOST_STAGES` would only add events.
+"""
+WHOLE_BYTES = 64 * 1024
+"""A stream smaller than this is one piece: less than a buffer turn of one cluster."""
+
+CAUSES = ("matrix", "vector", "conversion", "launch", "host", "weights", "kv cache", "activations")
+"""What time is attributed to; `Labels.causes` of every lowered Program."""
+MATRIX, VECTOR, CONVERSION, LAUNCH, HOST, WEIGHTS, KV_CACHE, ACTIVATIONS = range(len(CAUSES))
+
+EXIT, HOST_DONE, LAST_LOAD = -1, -2, -3
+"""Anchors: the last tasks of every fragment (`simulator.program.template`). Before them, one anchor per buffer."""
+
+
+@dataclass
+class Cursor:
+    """The tasks that the next kernel may have to wait for."""
+
+    exit: tuple[int, ...]
+    """The tasks with which the last kernel ends."""
+    host: int
+    last_load: int
+    buffers: list[int]
+    """The last work on each buffer, oldest first."""
+
+
+def anchored_cursor(platform: Platform) -> Cursor:
+    """A cursor on the anchors of the fragment before."""
+    buffers = platform.runtime.weight_buffers
+    return Cursor((EXIT,), HOST_DONE, LAST_LOAD, [LAST_LOAD - buffers + index for index in range(buffers)])
+
+
+def end_fragment(builder: FragmentBuilder, cursor: Cursor, operation: int) -> Fragment:
+    """Adds the anchors, as tasks of an operation of their phase, and freezes the fragment."""
+    for tasks in (*([task] for task in cursor.buffers), [cursor.last_load], [cursor.host], cursor.exit):
+        builder.milestone(tasks, operation=operation)
+    return builder.build()
+
+
+def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, operation: int, is_phase: bool) -> Fragment:
+    """The beginning of a step: the host has seen the last result; with a graph it enqueues all kernels at once.
+
+    A phase begins only when everything of the phase before has ended, so nothing is prefetched across phases.
+    """
+    builder = FragmentBuilder()
+    cursor = anchored_cursor(platform)
+    before = [] if is_first else [EXIT, HOST_DONE]
+    if is_phase and not is_first:
+        before += [LAST_LOAD, *cursor.buffers]
+    seconds = platform.runtime.enqueue.value
+    if replays_graph and seconds > 0:
+        begin = builder.compute(
+            platform.HOST_UNIT, seconds * platform.chip.host.clock.value, before, operation=operation, cause=HOST
+        )
+    else:
+        begin = builder.milestone(before, operation=operation)
+    cursor.exit, cursor.host = (begin,), begin
+    if is_first or is_phase:
+        cursor.last_load = begin
+        cursor.buffers = [begin] * len(cursor.buffers)
+    return end_fragment(builder, cursor, operation)
+
+
+class KernelEmitter:
+    """Writes kernels into one fragment."""
+
+    def __init__(self, platform: Platform, *, replays_graph: bool, host_operation: int) -> None:
+        self._platform = platform
+        self._host_operation = host_operation
+        self._replays_graph = replays_graph
+        self._builder = FragmentBuilder()
+        self._cursor = anchored_cursor(platform)
+
+    def build(self) -> Fragment:
+        """The fragment with its anchors."""
+        return end_fragment(self._builder, self._cursor, self._host_operation)
+
+    def emit(self, kernel: KernelWork, operation: int) -> None:
+        """Adds the tasks of one kernel."""
+        begin = self._launch(operation)
+        spilled_in, spilled_out, resident = self._residency(kernel)
+        self._cursor.exit = self._pieces(kernel, begin, spilled_in, spilled_out, operation)
+        for memory, size_bytes in resident:
+            self._builder.hold(memory, size_bytes, begin, self._cursor.exit[-1])
+
+    def _launch(self, operation: int) -> int:
+        """The task after which the kernel may work: its launch, or what it follows if launching is free."""
+        platform, cursor, runtime = self._platform, self._cursor, self._platform.runtime
+        after = [*cursor.exit]
+        if not self._replays_graph and runtime.enqueue.value > 0:
+            cycles = runtime.enqueue.value * platform.chip.host.clock.value
+            cursor.host = self._builder.compute(
+                platform.HOST_UNIT, cycles, [cursor.host], operation=self._host_operation, cause=HOST
+            )
+            after.append(cursor.host)
+        if runtime.launch.value > 0:
+            return self._builder.compute(
+                platform.LAUNCH, runtime.launch.value, after, operation=operation, cause=LAUNCH
+            )
+        return self._builder.milestone(after, operation=operation)
+
+    def _residency(self, kernel: KernelWork) -> tuple[int, int, list[tuple[int, int]]]:
+        """(input bytes from DRAM, output bytes to DRAM, what stays in which memory).
+
+        Activations stay on the chip as far as there is room; of what does not fit, inputs and outputs go to DRAM in
+        proportion.
+        """
+        total = kernel.input_bytes + kernel.output_bytes
+        resident, left = [], total
+        for memory, room in self._platform.activation_room:
+            held = min(left, room)
+            resident.append((memory, held))
+            left -= held
+        if not left:
+            return 0, 0, resident
+        spilled_in = kernel.input_bytes * left // total
+        return spilled_in, left - spilled_in, resident
+
+    def _pieces(
+        self, kernel: KernelWork, begin: int, spilled_in: int, spilled_out: int, operation: int
+    ) -> tuple[int, ...]:
+        """The stream of a kernel, piece by piece; returns the tasks with which the kernel ends, the last one last."""
+        platform, cursor, builder = self._platform, self._cursor, self._builder
+        loaded, stored = kernel.streamed_bytes + spilled_in, spilled_out + kernel.cache_write_bytes
+        waits_for_launch = spilled_in > 0 or not platform.runtime.prefetches_weights
+        load_cause = _largest_stream(kernel, spilled_in)
+        store_cause = KV_CACHE if kernel.cache_write_bytes > spilled_out else ACTIVATIONS
+        count = self._count(kernel, loaded + stored)
+        store = begin
+        works: list[int] = []
+        for index, (load_bytes, store_bytes) in enumerate(
+            zip(split_evenly(loaded, count), split_evenly(stored, count), strict=True)
+        ):
+            after = [begin]
+            if load_bytes:
+                waits = [cursor.last_load, cursor.buffers[0]]
+                if index == 0 and waits_for_launch:
+                    waits.append(begin)
+                cursor.last_load = self._transfer(load_bytes, waits, operation, load_cause)
+                after.append(cursor.last_load)
+            works.append(self._work(kernel, count, after, operation))
+            if load_bytes:
+                cursor.buffers = [*cursor.buffers[1:], works[-1]]
+                builder.hold(platform.LOCAL, min(load_bytes, platform.stream_buffer_bytes), cursor.last_load, works[-1])
+            if store_bytes:
+                store = self._transfer(store_bytes, [works[-1], store], operation, store_cause)
+        return (store,) if stored else tuple(works)
+
+    def _count(self, kernel: KernelWork, streamed: int) -> int:
+        is_pipelined = streamed > WHOLE_BYTES or (kernel.matrix_cycles > 0 and kernel.vector_cycles > 0)
+        if not is_pipelined:
+            return 1
+        least = LEAST_STAGES if self._platform.runtime.weight_buffers > 1 else 1
+        return stages(streamed, self._platform.stream_buffer_bytes, least, MOST_STAGES)
+
+    def _work(self, kernel: KernelWork, count: int, after: list[int], operation: int) -> int:
+        """Convert, multiply and vector work on one piece; returns the last of them, or a join if there is none."""
+        platform, last = self._platform, NOTHING
+        for unit, cycles, cause in (
+            (platform.VECTOR, kernel.conversion_cycles, CONVERSION),
+            (platform.MATRIX, kernel.matrix_cycles, MATRIX),
+            (platform.VECTOR, kernel.vector_cycles, VECTOR),
+        ):
+            if cycles > 0:
+                last = self._builder.compute(unit, cycles / count, after, operation=operation, cause=cause)
+                after = [last]
+        return self._builder.milestone(after, operation=operation) if last == NOTHING else last
+
+    def _transfer(self, size_bytes: int, after: list[int], operation: int, cause: int) -> int:
+        platform = self._platform
+        return self._builder.transfer(
+            platform.READ, size_bytes, after, master=platform.accelerator_master,
+            rate_cap_bytes_per_s=platform.rate_cap_bytes_per_s, operation=operation, cause=cause,
+        )  # fmt: skip
+
+
+NOTHING = -(10**9)
+"""No task; anchors are small negative numbers."""
+
+
+def _largest_stream(kernel: KernelWork, spilled_in: int) -> int:
+    sizes = {WEIGHTS: kernel.weight_bytes, KV_CACHE: kernel.cache_read_bytes, ACTIVATIONS: spilled_in}
+    return max(sizes, key=lambda cause: sizes[cause])

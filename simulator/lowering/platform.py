@@ -1,0 +1,170 @@
+"""Platform: a chip and a runtime resolved into the numbers that lowering needs and the resources of a Program.
+
+This is the only place where a chip's fields become units, channels, masters and memories.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from simulator.chip import Chip, MatrixPath
+from simulator.errors import SpecError, nearest
+from simulator.precision import DTYPE_BITS, Dtype, Precision, precision
+from simulator.program.program import Resources
+from simulator.runtime import Kernel, Runtime
+
+STREAMING_SHARE = 0.5
+"""Share of the local SRAM through which weights and KV stream; the other half holds activations.
+
+A policy, not a measurement: an even split is what double-buffered kernels commonly use.
+"""
+
+DRAM, NOC = "dram", "noc"
+HOST = "host"
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A chip with a runtime on it."""
+
+    chip: Chip
+    runtime: Runtime
+    tenants: int = 1
+    """Jobs that may run at the same time; each has an equal part of the on-chip memory to itself."""
+
+    # units: index in Resources.unit_names ----------------------------------------------------------------------
+
+    MATRIX = 0
+    VECTOR = 1
+    LAUNCH = 2
+    HOST_UNIT = 3
+    # routes
+    READ = 0
+    BACKGROUND = 1
+    # memories
+    LOCAL = 0
+
+    @cached_property
+    def resources(self) -> Resources:
+        """Units, channels, masters, routes and memories of the chip."""
+        chip, accelerator = self.chip, self.chip.accelerator
+        clock = chip.cluster.clock.value
+        channels = {DRAM: chip.dram.sustained_bytes_per_s}
+        if chip.noc is not None:
+            channels[NOC] = chip.noc.sustained_bytes_per_s
+        names = list(channels)
+        read_route = [names.index(name) for name in (NOC, DRAM) if name in channels]
+        shared = [(name, master) for name, master in chip.masters.items()
+                  if master.minimum_share > 0 or master.maximum_share < 1]  # fmt: skip
+        masters = list(chip.masters)
+        return Resources(
+            unit_names=(f"{accelerator}.matrix", f"{accelerator}.vector", f"{accelerator}.launch", HOST),
+            unit_clock_hz=np.array([clock, clock, clock, chip.host.clock.value]),
+            unit_slots=np.ones(4, dtype=np.int64),
+            channel_names=tuple(names),
+            channel_bytes_per_s=np.array(list(channels.values())),
+            master_names=tuple(masters),
+            master_weight=np.array([master.weight for master in chip.masters.values()]),
+            share_master=np.array([masters.index(name) for name, _ in shared], dtype=np.int64),
+            share_channel=np.full(len(shared), names.index(DRAM), dtype=np.int64),
+            share_minimum=np.array([master.minimum_share for _, master in shared], dtype=np.float64),
+            share_maximum=np.array([master.maximum_share for _, master in shared], dtype=np.float64),
+            route_offsets=np.array([0, len(read_route), len(read_route) + 1], dtype=np.int64),
+            route_channels=np.array([*read_route, names.index(DRAM)], dtype=np.int64),
+            memory_names=(f"{accelerator}.sram", *chip.sram),
+            memory_bytes=np.array(
+                [chip.cluster_sram_bytes, *(int(level.capacity.value) for level in chip.sram.values())], dtype=np.int64
+            ),
+        )
+
+    @property
+    def accelerator_master(self) -> int:
+        """Index of the master on whose behalf the accelerator moves bytes."""
+        return self.master(self.chip.accelerator)
+
+    @property
+    def rate_cap_bytes_per_s(self) -> float:
+        """The most the accelerator's port moves."""
+        cap = self.chip.masters[self.chip.accelerator].rate_cap
+        return math.inf if cap is None else cap.value
+
+    def master(self, name: str) -> int:
+        """Index of a master.
+
+        Raises:
+            SpecError: when the chip has none of that name.
+        """
+        names = list(self.chip.masters)
+        if name not in names:
+            raise SpecError(
+                f'chip {self.chip.name}: must have the master that traffic names, got "{name}"',
+                hint=nearest(name, names),
+            )
+        return names.index(name)
+
+    # memory plan -----------------------------------------------------------------------------------------------
+
+    @property
+    def stream_buffer_bytes(self) -> int:
+        """Bytes of one buffer of one tenant that weights stream through."""
+        return int(self.chip.cluster_sram_bytes * STREAMING_SHARE) // self.runtime.weight_buffers // self.tenants
+
+    @cached_property
+    def activation_room(self) -> tuple[tuple[int, int], ...]:
+        """(memory, bytes) where a tenant's activations may stay: shared levels, then half of the local SRAM."""
+        local = self.chip.cluster_sram_bytes - int(self.chip.cluster_sram_bytes * STREAMING_SHARE)
+        rooms = [(index + 1, int(level.capacity.value)) for index, level in enumerate(self.chip.sram.values())]
+        return tuple((memory, size_bytes // self.tenants) for memory, size_bytes in [*rooms, (self.LOCAL, local)])
+
+    # precision -------------------------------------------------------------------------------------------------
+
+    def kernel(self, precision_name: str) -> Kernel:
+        """The runtime's kernel for a precision.
+
+        Raises:
+            SpecError: when the runtime has none.
+        """
+        kernel = self.runtime.kernels.get(precision_name)
+        if kernel is None:
+            raise SpecError(
+                f'precision: runtime {self.runtime.name} must have a kernel for it, got "{precision_name}"',
+                hint=f"it has {', '.join(self.runtime.kernels)}",
+            )
+        return kernel
+
+    def dtype(self, path: MatrixPath, wanted: Dtype) -> Dtype:
+        """The dtype in which a path multiplies what should be multiplied in `wanted`.
+
+        A path without it computes in its 16-bit format, to which operands are converted.
+
+        Raises:
+            SpecError: when the path has neither.
+        """
+        for candidate in (wanted, "fp16", "bf16"):
+            if candidate in path.macs_per_cycle and DTYPE_BITS[candidate] >= DTYPE_BITS[wanted]:
+                return candidate
+        raise SpecError(
+            f"precision: chip {self.chip.name} must multiply {wanted} or a 16-bit format, "
+            f"got a matrix engine with {', '.join(path.macs_per_cycle)} only",
+            hint="choose a precision whose weights and activations the chip has, such as w8a8 for int8",
+        )
+
+    def attention_dtype(self, path: MatrixPath, kernel: Kernel) -> Dtype:
+        """The dtype of attention: a 16-bit format, or that of the matrices on a chip that has no 16-bit format."""
+        for candidate in ("fp16", "bf16"):
+            if candidate in path.macs_per_cycle:
+                return candidate
+        return self.dtype(path, kernel.dtype)
+
+    def head_precision(self, body: Precision) -> Precision:
+        """The precision of the LM head under this runtime."""
+        return body if self.runtime.head_precision == "body" else precision(self.runtime.head_precision)
+
+    @cached_property
+    def kv_bytes(self) -> int:
+        """Bytes of one element of the KV cache."""
+        return precision(self.runtime.kv_precision).matrix_bytes(1, 1)
