@@ -1,0 +1,191 @@
+"""Result: what came out of a simulation, as the numbers that people and scripts ask for.
+
+`Result.to_dict` is exactly what `roadline run --json` prints. SI units, the unit in the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from simulator.engine.bound import Bound
+from simulator.metrics.attribution import Attribution
+from simulator.metrics.latency import PhaseLatency, ReleaseLatency
+from simulator.metrics.occupancy import MemoryUse
+from simulator.metrics.streams import Percentile, StreamOutcome
+from simulator.metrics.utilization import ChannelUse, UnitUse
+from simulator.program import NONE, Program
+from simulator.simulation.setup import Setup
+from simulator.sourced import Sourced, sourced_numbers
+from simulator.timeline import Timeline
+from simulator.units import ticks_to_seconds
+
+SCHEMA: Final = "roadline.run/1"
+"""Name and version of the shape of `to_dict`."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One simulation. Single numbers describe `frame`: the slowest completed frame of the first stream."""
+
+    setup: Setup
+    timeline: Timeline
+    frame: ReleaseLatency
+    bound: Bound
+    """Lower bound of the frame's job."""
+    attribution: Attribution
+    """Of the frame."""
+    streams: tuple[StreamOutcome, ...]
+    units: tuple[UnitUse, ...]
+    channels: tuple[ChannelUse, ...]
+    memories: tuple[MemoryUse, ...]
+    wall_s: float
+    """From specs to metrics."""
+
+    @property
+    def program(self) -> Program:
+        """The Program that was run."""
+        return self.timeline.program
+
+    @property
+    def precision(self) -> str:
+        """Precision of the decoder's matrices, or of the first phase of a workload without a decoder."""
+        pipeline = self.setup.streams[0].workload.pipeline
+        named = {phase.phase: phase.precision for phase in pipeline}
+        return named.get("prefill", pipeline[0].precision)
+
+    @property
+    def latency_s(self) -> float:
+        """From the arrival of the frame to its answer."""
+        return ticks_to_seconds(self.frame.latency_ticks)
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Time to first token: from arrival to the end of the prefill; None without one."""
+        prefill = self.phase("prefill")
+        return None if prefill is None else ticks_to_seconds(prefill.end_tick - self.frame.release_tick)
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Time per output token: the decode phase divided by its tokens; None without one."""
+        decode = self.phase("decode")
+        return None if decode is None else ticks_to_seconds(decode.latency_ticks) / decode.tokens
+
+    @property
+    def deadline_s(self) -> float | None:
+        """Latency allowed for the frame, if any."""
+        ticks = self.setup.streams[0].deadline_ticks
+        return None if ticks == NONE else ticks_to_seconds(ticks)
+
+    @property
+    def phases(self) -> tuple[PhaseLatency, ...]:
+        """Phases of the frame, in order."""
+        return self.frame.phases
+
+    def phase(self, name: str) -> PhaseLatency | None:
+        """The phase of that name, if the frame has it."""
+        return next((phase for phase in self.frame.phases if phase.name == name), None)
+
+    def phase_limit(self, phase: PhaseLatency) -> str:
+        """What most of a phase's time on the critical path went to."""
+        causes = self.attribution.phase_cause_ticks[phase.name]
+        return max(causes, key=lambda cause: causes[cause])
+
+    def uncertain_numbers(self) -> list[tuple[str, Sourced]]:
+        """Every guess that the result rests on, by dotted path: chip, runtime and background traffic."""
+        numbers = [(f"chip.{path}", number) for path, number in sourced_numbers(self.setup.chip)]
+        numbers += [(f"runtime.{path}", number) for path, number in sourced_numbers(self.setup.runtime)]
+        for name, flow in self.setup.background.items():
+            numbers.append((f"background.{name}.bandwidth", flow.bandwidth))
+        return [(path, number) for path, number in numbers if number.is_uncertain]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values for JSON."""
+        tpot_s = self.tpot_s
+        return {
+            "schema": SCHEMA,
+            "name": self.setup.name,
+            "chip": self.setup.chip.name,
+            "workload": self.setup.streams[0].workload.name,
+            "runtime": self.setup.runtime.name,
+            "precision": self.precision,
+            "engine": self.timeline.engine,
+            "seed": self.setup.seed,
+            "latency_s": self.latency_s,
+            "lower_bound_s": ticks_to_seconds(self.bound.ticks),
+            "deadline_s": self.deadline_s,
+            "ttft_s": self.ttft_s,
+            "tpot_s": tpot_s,
+            "tokens_per_s": None if tpot_s is None else 1 / tpot_s,
+            "energy_j": None,
+            "average_power_w": None,
+            "tasks": len(self.timeline),
+            "wall_s": self.wall_s,
+            "phases": [self._phase_dict(phase) for phase in self.phases],
+            "units": [
+                {"name": unit.name, "busy_s": unit.busy_s, "utilization": unit.utilization} for unit in self.units
+            ],
+            "channels": [
+                {"name": channel.name, "bytes": channel.moved_bytes, "utilization": channel.utilization}
+                for channel in self.channels
+            ],
+            "memories": [
+                {"name": memory.name, "bytes": memory.size_bytes, "peak_bytes": memory.peak_bytes,
+                 "average_bytes": memory.average_bytes}
+                for memory in self.memories
+            ],
+            "attribution": _seconds(self.attribution.cause_ticks),
+            "streams": [_stream_dict(stream) for stream in self.streams],
+            "uncertain": [
+                {"number": path, "status": number.status, "source": number.source, "note": number.note}
+                for path, number in self.uncertain_numbers()
+            ],
+            "program": self.program.fingerprint,
+        }  # fmt: skip
+
+    def _phase_dict(self, phase: PhaseLatency) -> dict[str, Any]:
+        dram = self.program.resources.channel_names.index("dram")
+        return {
+            "name": phase.name,
+            "tokens": phase.tokens,
+            "latency_s": ticks_to_seconds(phase.latency_ticks),
+            "lower_bound_s": None if phase.lower_bound_ticks is None else ticks_to_seconds(phase.lower_bound_ticks),
+            "bound_by": phase.bound_by,
+            "limited_by": self.phase_limit(phase),
+            "flops": phase.flop,
+            "dram_bytes": phase.channel_bytes[dram],
+            "energy_j": None,
+            "attribution": _seconds(self.attribution.phase_cause_ticks[phase.name]),
+        }
+
+
+def _seconds(ticks: Mapping[str, int]) -> dict[str, float]:
+    return {cause: ticks_to_seconds(int(count)) for cause, count in ticks.items()}
+
+
+def _stream_dict(stream: StreamOutcome) -> dict[str, Any]:
+    def seconds(ticks: int | float | None) -> float | None:
+        return None if ticks is None else float(np.float64(ticks) / 1e12)
+
+    def percentile(value: Percentile) -> dict[str, Any]:
+        return {"value_s": seconds(value.ticks), "reason": value.reason}
+
+    return {
+        "name": stream.name,
+        "deadline_s": seconds(stream.deadline_ticks),
+        "released": stream.released,
+        "completed": stream.completed,
+        "dropped": stream.dropped,
+        "in_flight": stream.in_flight,
+        "misses": stream.misses,
+        "longest_run_of_misses": stream.longest_run_of_misses,
+        "p50": percentile(stream.p50),
+        "p90": percentile(stream.p90),
+        "p99": percentile(stream.p99),
+        "max_s": seconds(stream.max_ticks),
+        "mean_s": seconds(stream.mean_ticks),
+        "jitter_s": seconds(stream.jitter_ticks),
+    }

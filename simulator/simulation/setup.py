@@ -1,0 +1,188 @@
+"""Setup: a scenario whose names have become values, ready to be lowered.
+
+Scenario (names) ──resolve──► Setup (specs) ──to_program──► Program
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from simulator.catalog import Catalog
+from simulator.chip import Chip
+from simulator.errors import SpecError
+from simulator.graph import build_graph
+from simulator.lowering import Demand, Platform, lower
+from simulator.precision import precision as precision_named
+from simulator.program import NONE, Background, DropPolicy, Program, Streams
+from simulator.runtime import Runtime
+from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
+from simulator.units import seconds_to_ticks
+from simulator.workload import DecodePhase, PrefillPhase, Workload
+
+_POLICY = {"drop-if-busy": DropPolicy.DROP_IF_BUSY, "latest": DropPolicy.LATEST, "fifo": DropPolicy.FIFO}
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Frames of one workload."""
+
+    name: str
+    workload: Workload
+    """With the precision and token counts of the run."""
+    release_ticks: tuple[int, ...]
+    deadline_ticks: int
+    """NONE if there is no deadline."""
+    policy: DropPolicy
+    queue_depth: int = NONE
+    in_flight: int = 1
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Everything that one simulation depends on."""
+
+    name: str
+    chip: Chip
+    runtime: Runtime
+    streams: tuple[Stream, ...]
+    background: Mapping[str, BackgroundSpec]
+    seed: int = 0
+
+
+def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any] | None = None) -> Setup:
+    """The values behind the names of a scenario.
+
+    Args:
+        scenario: the scenario.
+        catalog: where names are looked up.
+        overrides: changes to the chip, by dotted path.
+    Raises:
+        SpecError: when a name is unknown or the parts do not go together.
+    """
+    chip = catalog.load_chip(scenario.chip, overrides)
+    duration_ticks = seconds_to_ticks(scenario.duration)
+    streams = tuple(_stream(name, spec, catalog, duration_ticks) for name, spec in scenario.streams.items())
+    setup = Setup(
+        scenario.name, chip, catalog.load_runtime(scenario.runtime), streams, scenario.background, scenario.seed
+    )
+    _check_background(setup)
+    return setup
+
+
+def single_run(
+    chip: Chip, workload: Workload, runtime: Runtime, *, precision: str | None = None,
+    prompt_tokens: int | None = None, decode_tokens: int | None = None, seed: int = 0,
+) -> Setup:  # fmt: skip
+    """One frame of one workload, alone on the chip.
+
+    Raises:
+        SpecError: when the workload has no phase for a token count, or the precision does not exist.
+    """
+    configured = configure(workload, precision=precision, prompt_tokens=prompt_tokens, decode_tokens=decode_tokens)
+    deadline = NONE if workload.deadline is None else seconds_to_ticks(workload.deadline)
+    stream = Stream(workload.name, configured, (0,), deadline, DropPolicy.FIFO)
+    return Setup(f"{workload.name} on {chip.name}", chip, runtime, (stream,), {}, seed)
+
+
+def configure(
+    workload: Workload, *, precision: str | None, prompt_tokens: int | None, decode_tokens: int | None
+) -> Workload:
+    """The workload with another precision of its decoder or other token counts.
+
+    Raises:
+        SpecError: when the workload has no such phase, or the precision does not exist.
+    """
+    if precision is not None:
+        precision_named(precision)
+    names = [phase.phase for phase in workload.pipeline]
+    for option, phase_name, value in (("prompt", "prefill", prompt_tokens), ("decode", "decode", decode_tokens)):
+        if value is not None and phase_name not in names:
+            raise SpecError(
+                f'{option} tokens: workload {workload.name} must have a "{phase_name}" phase, it has {", ".join(names)}'
+            )
+        if value is not None and value < 1:
+            raise SpecError(f"{option} tokens: must be at least 1, got {value}")
+    pipeline = []
+    for phase in workload.pipeline:
+        update: dict[str, object] = {}
+        if isinstance(phase, PrefillPhase | DecodePhase):
+            tokens = prompt_tokens if isinstance(phase, PrefillPhase) else decode_tokens
+            update = {"tokens": tokens or phase.tokens, "precision": precision or phase.precision}
+        elif workload.decoder is None and precision is not None:
+            update = {"precision": precision}
+        pipeline.append(phase.model_copy(update=update))
+    return workload.model_copy(update={"pipeline": tuple(pipeline)})
+
+
+def to_program(setup: Setup) -> Program:
+    """The Program of a setup.
+
+    Raises:
+        Infeasible: when the models do not fit the chip's DRAM.
+        SpecError: when the chip or the runtime cannot run a precision.
+    """
+    platform = Platform(setup.chip, setup.runtime, tenants=sum(stream.in_flight for stream in setup.streams))
+    demands = [Demand(build_graph(stream.workload), stream.priority) for stream in setup.streams]
+    return lower(demands, platform, _streams(setup), _background(setup, platform))
+
+
+def _stream(name: str, spec: StreamSpec, catalog: Catalog, duration_ticks: int) -> Stream:
+    workload = configure(
+        catalog.load_workload(Path(spec.workload) if spec.workload.endswith(".yaml") else spec.workload),
+        precision=spec.precision, prompt_tokens=spec.prompt_tokens, decode_tokens=spec.decode_tokens,
+    )  # fmt: skip
+    offset, period = seconds_to_ticks(spec.offset), seconds_to_ticks(1 / spec.rate)
+    ticks = tuple(range(offset, duration_ticks, period))
+    if not ticks:
+        raise SpecError(
+            f"streams.{name}: must release a frame before the end of the run, got an offset of {spec.offset:g} s",
+            hint="make the duration longer or the offset shorter",
+        )
+    deadline = NONE if spec.deadline is None else seconds_to_ticks(spec.deadline)
+    depth = NONE if spec.queue_depth is None else spec.queue_depth
+    return Stream(name, workload, ticks, deadline, _POLICY[spec.policy], depth, spec.in_flight, spec.priority)
+
+
+def _streams(setup: Setup) -> Streams:
+    streams = setup.streams
+    counts = [len(stream.release_ticks) for stream in streams]
+    return Streams(
+        names=tuple(stream.name for stream in streams),
+        release_offsets=np.cumsum([0, *counts], dtype=np.int64),
+        release_tick=np.array([tick for stream in streams for tick in stream.release_ticks], dtype=np.int64),
+        release_job=np.repeat(np.arange(len(streams), dtype=np.int64), counts),
+        policy=np.array([stream.policy for stream in streams], dtype=np.int64),
+        queue_depth=np.array([stream.queue_depth for stream in streams], dtype=np.int64),
+        in_flight=np.array([stream.in_flight for stream in streams], dtype=np.int64),
+        deadline_ticks=np.array([stream.deadline_ticks for stream in streams], dtype=np.int64),
+    )
+
+
+def _background(setup: Setup, platform: Platform) -> Background:
+    flows = setup.background
+    count = len(flows)
+    return Background(
+        names=tuple(flows),
+        route=np.full(count, platform.BACKGROUND, dtype=np.int64),
+        master=np.array([platform.master(flow.master) for flow in flows.values()], dtype=np.int64),
+        bytes_per_s=np.array([flow.bandwidth.value for flow in flows.values()], dtype=np.float64),
+        start_tick=np.zeros(count, dtype=np.int64),
+        stop_tick=np.full(count, NONE, dtype=np.int64),
+    )
+
+
+def _check_background(setup: Setup) -> None:
+    platform = Platform(setup.chip, setup.runtime)
+    for name, flow in setup.background.items():
+        try:
+            platform.master(flow.master)
+        except SpecError as error:
+            raise SpecError(
+                f"scenario {setup.name}: background.{name}.master: {error.message}", hint=error.hint
+            ) from None

@@ -1,0 +1,78 @@
+"""The road in one function: setup, program, engine, timeline, metrics, result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from simulator.engine.bound import lower_bound
+from simulator.engine.interface import Progress
+from simulator.engine.reference import ReferenceEngine
+from simulator.errors import EngineError, SpecError
+from simulator.metrics.attribution import attribute
+from simulator.metrics.latency import release_latency
+from simulator.metrics.occupancy import memory_use
+from simulator.metrics.streams import stream_outcomes
+from simulator.metrics.utilization import channel_use, unit_use
+from simulator.program import Streams
+from simulator.simulation.result import Result
+from simulator.simulation.setup import Setup, to_program
+from simulator.timeline import ReleaseStatus, Timeline
+from simulator.timeline.invariants import check_all
+
+EngineName = Literal["auto", "reference"]
+
+
+def simulate(
+    setup: Setup, *, engine: EngineName = "auto", checks: bool = False, progress: Progress | None = None
+) -> Result:
+    """Simulates a setup.
+
+    Args:
+        setup: what to run.
+        engine: which engine; `auto` takes the quickest there is.
+        checks: check conservation, causality and capacity of the whole timeline.
+        progress: called now and then with (ticks simulated, tasks completed).
+    Raises:
+        SpecError: when the parts of the setup do not go together, or the engine does not exist.
+        Infeasible: when the models do not fit the chip.
+        EngineError: when a check fails.
+    """
+    if engine not in ("auto", "reference"):
+        raise SpecError(f'engine: must be one of auto, reference, got "{engine}"')
+    begin_s = time.perf_counter()
+    program = to_program(setup)
+    timeline = ReferenceEngine().run(program, progress=progress)
+    if checks:
+        check_all(timeline)
+    release = _slowest_frame(timeline, program.streams)
+    bound = lower_bound(program, int(program.streams.release_job[release]))
+    frame = release_latency(timeline, release, bound)
+    if frame.latency_ticks < bound.ticks:
+        raise EngineError(f"the frame took {frame.latency_ticks} ticks, less than its lower bound {bound.ticks}")
+    result = Result(
+        setup=setup,
+        timeline=timeline,
+        frame=frame,
+        bound=bound,
+        attribution=attribute(timeline, release),
+        streams=stream_outcomes(timeline),
+        units=unit_use(timeline),
+        channels=channel_use(timeline),
+        memories=memory_use(timeline),
+        wall_s=0.0,
+    )
+    return replace(result, wall_s=time.perf_counter() - begin_s)
+
+
+def _slowest_frame(timeline: Timeline, streams: Streams) -> int:
+    """The completed release of the first stream with the largest latency; the first of equals."""
+    releases = np.arange(int(streams.release_offsets[1]))
+    completed = releases[timeline.release_status[releases] == ReleaseStatus.COMPLETED]
+    if not len(completed):
+        raise EngineError(f"stream {streams.names[0]} completed no frame")
+    latency = timeline.release_end_tick[completed] - streams.release_tick[completed]
+    return int(completed[np.argmax(latency)])

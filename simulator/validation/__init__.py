@@ -1,0 +1,4 @@
+"""Measured silicon beside the simulation.
+
+Reads from: rows of `measured/` and the catalogue, through `scenario`. Gives to: `cli`.
+"""
