@@ -1,0 +1,151 @@
+"""Parts of a sheet: sourced numbers as text, tables, notes, and the page they are printed on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from simulator.sourced import UNCERTAIN, Sourced, Spec, Status, sourced_numbers
+from simulator.units import format_quantity
+
+WIDTH: Final = 100
+"""Columns of a sheet."""
+
+DIGITS: Final = 4
+"""Significant digits of a number."""
+
+_STATUS_ORDER: Final[tuple[Status, ...]] = (
+    "datasheet",
+    "measured",
+    "derived",
+    "press",
+    "recalled",
+    "inferred",
+    "assumed",
+)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A sourced number as text."""
+
+    text: str
+    status: Status
+    source: str
+    note: str | None
+
+
+def numbers_of(spec: Spec) -> dict[str, Number]:
+    """Every sourced number of a spec by its dotted path, with its value as text."""
+    return {
+        path: Number(_text(written, number), number.status, number.source, number.note)
+        for (path, number), written in zip(sourced_numbers(spec), _written_values(spec.model_dump()), strict=True)
+    }
+
+
+def _written_values(tree: Any) -> Iterator[object]:
+    """The values of all sourced numbers with their units, in the order of the fields."""
+    if isinstance(tree, Mapping) and tree.keys() >= {"value", "source", "status"}:
+        yield tree["value"]
+    elif isinstance(tree, Mapping | tuple):
+        for item in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _written_values(item)
+
+
+def _text(written: object, number: Sourced) -> str:
+    if not isinstance(written, str):
+        return f"{number.value:,.6g}" if number.value < 1e6 else f"{number.value:,.0f}"
+    dimension = written.rpartition(" ")[2]
+    if dimension == "B":
+        return _capacity(number.value)
+    if dimension == "T/s":
+        return f"{number.value / 1e6:,.6g} MT/s"
+    if dimension in {"cycles", "B/cycle", "mm2"}:
+        return f"{number.value:,.6g} {dimension}"
+    return format_quantity(number.value, dimension, DIGITS)
+
+
+def _capacity(value: float) -> str:
+    """Bytes with the prefix in which they are round: 64 GB, 4 MiB."""
+    for scale, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if value >= scale:
+            return f"{value / scale:g} {unit}" if value % (scale / 8) == 0 else format_quantity(value, "B", DIGITS)
+    return format_quantity(value, "B", DIGITS)
+
+
+def worst_status(statuses: Iterable[Status]) -> Status:
+    """The least certain of some statuses: that of a number derived from all of them."""
+    return max(statuses, key=_STATUS_ORDER.index)
+
+
+def uncertain_list(numbers: Mapping[str, Number]) -> RenderableType:
+    """The numbers that are no data, each with its note, in two lines: paths and notes are too long for columns."""
+    uncertain = {path: number for path, number in numbers.items() if number.status in UNCERTAIN}
+    if not uncertain:
+        return Text("No number here is inferred, recalled or assumed.")
+    lines: list[RenderableType] = [
+        f"Uncertain: {len(uncertain)} of {len(numbers)} numbers are inferred, recalled or assumed"
+    ]
+    for path, number in uncertain.items():
+        lines.append(Padding(Text(f"{path}: {number.text}, {number.status}, {number.source}"), (0, 0, 0, 2)))
+        if number.note:
+            lines.append(Padding(Text(number.note), (0, 0, 0, 6)))
+    return Group(*lines)
+
+
+def number_table(heading: str, numbers: Mapping[str, Number], labels: Mapping[str, str]) -> Table:
+    """A table of sourced numbers; `labels` says which paths in which order, and a path without a number is left out."""
+    table = new_table(heading, "what", "value >", "status", "source")
+    for path, label in labels.items():
+        if path in numbers:
+            table.add_row(label, numbers[path].text, numbers[path].status, numbers[path].source)
+    return table
+
+
+def new_table(heading: str, *columns: str) -> Table:
+    """An empty table; a column name that ends in `>` is set flush right."""
+    table = Table(
+        title=heading, title_justify="left", title_style="", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    for column in columns:
+        table.add_column(
+            column.removesuffix(" >"), justify="right" if column.endswith(">") else "left", overflow="fold"
+        )
+    return table
+
+
+def heading_line(name: str, title: str) -> Text:
+    """The first line of a sheet."""
+    return Text(f"{name}: {title}")
+
+
+def pairs(facts: Iterable[tuple[str, str]]) -> Table:
+    """Facts in two columns without a frame."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for fact in facts:
+        table.add_row(*fact)
+    return table
+
+
+def provenance(what: str, source: str, status: str, note: str | None) -> RenderableType:
+    """Where the sizes of something were read."""
+    text = f"{what}: {status}, {source}" + (f"; {note}" if note else "")
+    return Padding(Text(text), (0, 0, 0, 2))
+
+
+def rendered(parts: Iterable[RenderableType], width: int) -> str:
+    """The parts as one text, with an empty line between them."""
+    page = StringIO()
+    console = Console(file=page, width=width, color_system=None, highlight=False, markup=False, emoji=False)
+    for part in parts:
+        console.print(part)
+        console.print()
+    return "\n".join(line.rstrip() for line in page.getvalue().splitlines()).strip("\n")

@@ -1,0 +1,284 @@
+"""Sheets: chips, runtimes, workloads and scenarios as text for people, in at most 100 columns and without colour.
+
+Each sheet is a string. Numbers stand beside their status, and what is uncertain is listed again at the end with its
+note. Layer tables, results and plots are elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from simulator.chip import Chip, Cluster
+from simulator.precision import Dtype
+from simulator.report.sheet_parts import (
+    DIGITS,
+    WIDTH,
+    Number,
+    heading_line,
+    new_table,
+    number_table,
+    numbers_of,
+    pairs,
+    provenance,
+    rendered,
+    uncertain_list,
+    worst_status,
+)
+from simulator.runtime import Runtime
+from simulator.scenario.spec import Scenario
+from simulator.sourced import Spec
+from simulator.units import format_quantity
+from simulator.workload import Workload
+
+
+def chip_sheet(chip: Chip, width: int = WIDTH) -> str:
+    """What a chip has: compute rates by dtype, memories, masters, and what is uncertain about them."""
+    numbers = numbers_of(chip)
+    facts = [("process", chip.process), ("accelerator", chip.accelerator), ("usual runtime", chip.usual_runtime)]
+    parts: list[RenderableType] = [heading_line(chip.name, chip.title), pairs(facts)]
+    overall = {path: number for path, number in numbers.items() if path in {"die_area", "power"}}
+    if overall:
+        parts.append(number_table("Whole chip", overall, {"die_area": "area of the die", "power": "power"}))
+    for name, cluster in chip.clusters.items():
+        parts += [_cluster_table(name, numbers), _rate_table(name, cluster, numbers)]
+    parts += [_memory_table(chip, numbers), _master_table(chip, numbers)]
+    for name in chip.links:
+        labels = {f"links.{name}.bandwidth": "bandwidth and direction", f"links.{name}.latency": "latency"}
+        parts.append(number_table(f"Link {name}", numbers, labels))
+    parts.append(number_table("Host", numbers, {"host.clock": "clock"}))
+    return rendered([*parts, uncertain_list(numbers)], width)
+
+
+def runtime_sheet(runtime: Runtime, width: int = WIDTH) -> str:
+    """What a software stack costs and which kernels it has."""
+    numbers = numbers_of(runtime)
+    facts = [
+        ("replayed as graphs", ", ".join(runtime.graph_phases) or "no phase"),
+        ("prefetches weights", "yes" if runtime.prefetches_weights else "no"),
+        ("weight buffers", str(runtime.weight_buffers)),
+        ("fused operators", ", ".join(runtime.fusions) or "none"),
+        ("LM head", "as the other matrices" if runtime.head_precision == "body" else runtime.head_precision),
+        ("KV cache", runtime.kv_precision),
+    ]
+    launch = {"launch": "launch of a kernel on the accelerator", "enqueue": "enqueue on the host"}
+    kernels = new_table("Kernels", "precision", "path", "multiplies in", "of the peak >", "tile rows >", "status")
+    for name, kernel in runtime.kernels.items():
+        achieved = numbers[f"kernels.{name}.achieved_fraction"]
+        rows = numbers[f"kernels.{name}.tile_rows"]
+        kernels.add_row(name, kernel.path, kernel.dtype, achieved.text, rows.text, _joined([achieved, rows]))
+    for name, attention in (("causal", runtime.causal_attention), ("full", runtime.full_attention)):
+        achieved = numbers[f"{name}_attention.achieved_fraction"]
+        kernels.add_row(f"attention, {name}", attention.path, "16 bit", achieved.text, "", achieved.status)
+    parts: list[RenderableType] = [
+        heading_line(runtime.name, runtime.title),
+        pairs(facts),
+        number_table("Launch", numbers, launch),
+        kernels,
+    ]
+    return rendered([*parts, uncertain_list(numbers)], width)
+
+
+def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
+    """What a workload says of itself: components, pipeline, requirements and published latencies."""
+    facts = [
+        ("frame rate asked for", "none" if workload.rate is None else f"{workload.rate:g} Hz"),
+        ("deadline", _optional(workload.deadline, "s")),
+        ("parameters, published", _count(workload.parameters_published)),
+    ]
+    parts: list[RenderableType] = [heading_line(workload.name, workload.title), pairs(facts)]
+    parts.append(_component_table(workload))
+    for name in ("vision", "decoder", "action"):
+        component = getattr(workload, name)
+        if component is not None:
+            parts.append(provenance(name, component.source, component.status, component.note))
+    columns = ("images", "patches", "tokens", "steps", "samples")
+    pipeline = new_table("Pipeline of one frame", "phase", "precision", *(f"{name} >" for name in columns))
+    for phase in workload.pipeline:
+        pipeline.add_row(phase.phase, phase.precision, *(_count(getattr(phase, name, None)) for name in columns))
+    parts += [
+        pipeline,
+        provenance("pipeline", workload.pipeline_source, workload.pipeline_status, workload.pipeline_note),
+    ]
+    if workload.published:
+        published = new_table(
+            "Published latencies", "chip", "precision", "phase", "latency >", "status", "source", "note"
+        )
+        for row in workload.published:
+            latency = format_quantity(row.latency, "s", DIGITS)
+            published.add_row(row.chip, row.precision, row.phase, latency, row.status, row.source, row.note or "")
+        parts.append(published)
+    return rendered(parts, width)
+
+
+def scenario_sheet(scenario: Scenario, width: int = WIDTH) -> str:
+    """What a scenario runs: chip, runtime, streams and background traffic."""
+    numbers = numbers_of(scenario)
+    facts = [
+        ("chip", scenario.chip),
+        ("runtime", scenario.runtime),
+        ("frames arrive for", format_quantity(scenario.duration, "s", DIGITS)),
+        ("seed", str(scenario.seed)),
+    ]
+    streams = new_table(
+        "Streams",
+        "name",
+        "workload",
+        "precision",
+        "rate >",
+        "deadline >",
+        "policy",
+        "priority >",
+        "prompt >",
+        "decode >",
+    )
+    for name, stream in scenario.streams.items():
+        streams.add_row(
+            name, stream.workload, stream.precision or "own", f"{stream.rate:g} Hz",
+            _optional(stream.deadline, "s"), stream.policy, str(stream.priority),
+            _count(stream.prompt_tokens, "own"), _count(stream.decode_tokens, "own"),
+        )  # fmt: skip
+    parts: list[RenderableType] = [heading_line(scenario.name, scenario.title), pairs(facts), streams]
+    if scenario.background:
+        background = new_table("Background traffic", "name", "master", "bandwidth >", "status", "source")
+        for name, traffic in scenario.background.items():
+            number = numbers[f"background.{name}.bandwidth"]
+            background.add_row(name, traffic.master, number.text, number.status, number.source)
+        parts.append(background)
+    return rendered([*parts, uncertain_list(numbers)], width)
+
+
+def key_figure(spec: Spec) -> str:
+    """One figure that says most about an object, for a list."""
+    if isinstance(spec, Chip):
+        dtype, rate = max(_dense_rates(spec.cluster, "native").items(), key=lambda item: item[1])
+        return f"{_rate(rate, dtype)} {dtype} dense, DRAM {format_quantity(spec.dram.peak_bytes_per_s, 'B/s', DIGITS)}"
+    if isinstance(spec, Runtime):
+        return f"launch {spec.launch.value:g} cycles, enqueue {format_quantity(spec.enqueue.value, 's', DIGITS)}"
+    if isinstance(spec, Workload):
+        return " > ".join(phase.phase for phase in spec.pipeline)
+    if isinstance(spec, Scenario):
+        return f"{len(spec.streams)} x {spec.chip}" if len(spec.streams) > 1 else spec.chip
+    return ""
+
+
+def list_sheet(heading: str, rows: Iterable[tuple[str, str, str]], width: int = WIDTH) -> str:
+    """A list of objects: name, title and key figure of each."""
+    table = new_table(heading, "name", "title", "key figure")
+    for row in rows:
+        table.add_row(*row)
+    if not table.row_count:
+        table.add_row("(none)", "", "")
+    return rendered([table], width)
+
+
+# numbers ---------------------------------------------------------------------------------------------------------
+
+
+def _dense_rates(cluster: Cluster, path: str) -> dict[Dtype, float]:
+    """Operations per second of all clusters by dtype; a multiply-accumulate is two operations."""
+    rates = {dtype: cluster.macs_per_second(path, dtype) for dtype in cluster.matrix[path].macs_per_cycle}
+    return {dtype: 2 * rate for dtype, rate in rates.items() if rate is not None}
+
+
+def _rate(operations_per_s: float, dtype: Dtype) -> str:
+    unit = "OPS" if dtype.startswith("int") else "FLOPS"
+    return format_quantity(operations_per_s, unit, DIGITS)
+
+
+def _optional(value: float | None, unit: str) -> str:
+    return "none" if value is None else format_quantity(value, unit, DIGITS)
+
+
+def _count(value: int | None, absent: str = "") -> str:
+    return absent if value is None else f"{value:,}"
+
+
+def _joined(numbers: Sequence[Number]) -> str:
+    return ", ".join(dict.fromkeys(number.status for number in numbers))
+
+
+# tables ----------------------------------------------------------------------------------------------------------
+
+
+def _cluster_table(name: str, numbers: Mapping[str, Number]) -> Table:
+    start = f"clusters.{name}"
+    labels = {
+        f"{start}.count": "clusters",
+        f"{start}.clock": "clock",
+        f"{start}.vector.lanes": "vector lanes of one cluster",
+        f"{start}.vector.special_per_cycle": "special functions per cycle of one cluster",
+        f"{start}.sram.capacity": "local SRAM of one cluster",
+        f"{start}.sram.port": "its port",
+    }
+    return number_table(f"Clusters {name}", numbers, labels)
+
+
+def _rate_table(name: str, cluster: Cluster, numbers: Mapping[str, Number]) -> Table:
+    table = new_table(
+        f"Matrix rates of {name}, dense: 2 * MAC * clusters * clock",
+        "path", "dtype", "tile m, n, k", "MAC/cycle/cluster >", "status", "source", "rate >",
+    )  # fmt: skip
+    for path, matrix in cluster.matrix.items():
+        tile = ", ".join(f"{size.value:g}" for size in (matrix.tile_m, matrix.tile_n, matrix.tile_k))
+        for dtype, rate in _dense_rates(cluster, path).items():
+            number = numbers[f"clusters.{name}.matrix.{path}.macs_per_cycle.{dtype}"]
+            table.add_row(path, dtype, tile, number.text, number.status, number.source, _rate(rate, dtype))
+    return table
+
+
+def _memory_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
+    labels = {f"sram.{name}.capacity": f"shared SRAM {name}, capacity" for name in chip.sram}
+    labels |= {"noc.bandwidth": "NoC, peak", "noc.sustained_fraction": "NoC, sustained of peak"}
+    labels |= {
+        "dram.width_bits": f"{chip.dram.type}, data pins",
+        "dram.rate": f"{chip.dram.type}, rate per pin",
+        "dram.capacity": f"{chip.dram.type}, capacity",
+        "dram.sustained_fraction": f"{chip.dram.type}, sustained of peak",
+    }
+    table = number_table("Memory", numbers, labels)
+    if chip.noc is not None:
+        status = worst_status([chip.noc.bandwidth.status, chip.noc.sustained_fraction.status])
+        sustained = format_quantity(chip.noc.sustained_bytes_per_s, "B/s", DIGITS)
+        table.add_row("NoC, sustained", sustained, status, "peak * sustained of peak")
+    dram = chip.dram
+    peak_status = worst_status([dram.width_bits.status, dram.rate.status])
+    peak = format_quantity(dram.peak_bytes_per_s, "B/s", DIGITS)
+    table.add_row("DRAM, peak", peak, peak_status, "pins / 8 * rate")
+    sustained = format_quantity(dram.sustained_bytes_per_s, "B/s", DIGITS)
+    status = worst_status([peak_status, dram.sustained_fraction.status])
+    table.add_row("DRAM, sustained", sustained, status, "peak * sustained of peak")
+    return table
+
+
+def _master_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
+    table = new_table(
+        "Masters of the DRAM", "name", "weight >", "least share >", "largest share >", "rate cap >", "status"
+    )
+    for name, master in chip.masters.items():
+        cap = numbers.get(f"masters.{name}.rate_cap")
+        shares = (f"{master.weight:g}", f"{master.minimum_share:g}", f"{master.maximum_share:g}")
+        table.add_row(name, *shares, cap.text if cap else "none", cap.status if cap else "")
+    return table
+
+
+def _component_table(workload: Workload) -> Table:
+    """Sizes down, components across; a field that a component does not have stays empty."""
+    components = {name: getattr(workload, name) for name in ("vision", "decoder", "action")}
+    sizes = {
+        name: component.model_dump(exclude={"source", "status", "note"}, exclude_none=True)
+        for name, component in components.items()
+        if component is not None
+    }
+    table = new_table("Components", "size", *(f"{name} >" for name in sizes))
+    for field in dict.fromkeys(field for fields in sizes.values() for field in fields):
+        table.add_row(field.replace("_", " "), *(_cell(fields.get(field)) for fields in sizes.values()))
+    return table
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,108 @@
+"""Sheets for people: they fit the page, and no number stands without its status."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from simulator.catalog import FOLDER, Catalog, Kind
+from simulator.report import sheets
+from simulator.report.sheet_parts import numbers_of, worst_status
+
+BUILT_IN = [(kind, name) for kind in FOLDER for name in Catalog().names(kind)]
+
+
+def sheet(spec: Any, width: int = 100) -> str:
+    draw: Callable[..., str] = getattr(sheets, f"{type(spec).__name__.lower()}_sheet")
+    return draw(spec, width)
+
+
+def rows(text: str) -> list[str]:
+    """The lines of a sheet with single spaces."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("width", [60, 100])
+@pytest.mark.parametrize(("kind", "name"), BUILT_IN)
+def test_a_sheet_fits_its_width_and_has_no_escape_codes(kind: Kind, name: str, width: int) -> None:
+    text = sheet(getattr(Catalog(), f"load_{kind}")(name), width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(("kind", "name"), [entry for entry in BUILT_IN if entry[0] != "workload"])
+def test_every_sourced_number_of_an_object_is_on_its_sheet(kind: Kind, name: str) -> None:
+    spec = getattr(Catalog(), f"load_{kind}")(name)
+    text = " ".join(sheet(spec, 400).split())
+    for path, number in numbers_of(spec).items():
+        assert number.text in text, path
+        if number.status in {"inferred", "recalled", "assumed"}:
+            assert f"{path}: {number.text}, {number.status}, {number.source}" in text
+            assert " ".join((number.note or "").split()) in text
+
+
+def test_derived_figures_of_a_chip_are_those_of_its_numbers(tiny_catalogue: Any) -> None:
+    found = rows(sheet(tiny_catalogue.catalog().load_chip("tiny")))
+    # 2 clusters * 512 or 1024 MAC * 2 operations * 1 GHz
+    assert "native fp16 16, 16, 16 512 measured me 2.048 TFLOPS" in found
+    assert "native int8 16, 16, 16 1,024 derived me 4.096 TOPS" in found
+    # 64 / 8 * 6400 MT/s, and 0.75 of it, which is no better known than the 0.75
+    assert "DRAM, peak 51.2 GB/s datasheet pins / 8 * rate" in found
+    assert "DRAM, sustained 38.4 GB/s inferred peak * sustained of peak" in found
+    assert "LPDDR5, rate per pin 6,400 MT/s datasheet me" in found
+    assert "LPDDR5, capacity 8 GB datasheet me" in found
+    assert "local SRAM of one cluster 1 MiB datasheet me" in found
+    assert "cpu 0.5 0 1 none" in found
+
+
+def test_brackets_are_text_and_not_markup(tiny_catalogue: Any) -> None:
+    tiny_catalogue.edit("chips/tiny.yaml", "process: paper", 'process: "paper [bold]"')
+    tiny_catalogue.edit("chips/tiny.yaml", "status: measured, note", "status: inferred, note")
+    found = rows(sheet(tiny_catalogue.catalog().load_chip("tiny")))
+    assert "process paper [bold]" in found
+    assert "read from [a table]" in found
+
+
+def test_uncertain_numbers_are_counted_and_listed(tiny_catalogue: Any) -> None:
+    found = rows(sheet(tiny_catalogue.catalog().load_chip("tiny")))
+    # count assumed, tile_m recalled, sustained_fraction inferred
+    assert "Uncertain: 3 of 15 numbers are inferred, recalled or assumed" in found
+    assert "clusters.npu.count: 2, assumed, me" in found
+
+
+def test_a_name_with_a_dot_is_no_trouble(tiny_catalogue: Any) -> None:
+    tiny_catalogue.edit(
+        "chips/tiny.yaml",
+        "  cpu: {weight: 0.5}",
+        "  cpu: {weight: 0.5}\n  isp1.5: {rate_cap: {value: 3 GB/s, source: me, status: press}}",
+    )
+    assert "isp1.5 1 0 1 3 GB/s press" in rows(sheet(tiny_catalogue.catalog().load_chip("tiny")))
+
+
+def test_a_workload_sheet_has_components_pipeline_and_published_latencies(tiny_catalogue: Any) -> None:
+    found = rows(sheet(tiny_catalogue.catalog().load_workload("words")))
+    assert "frame rate asked for 10 Hz" in found
+    assert "deadline 100 ms" in found
+    assert "vocabulary 1,000" in found
+    assert "decoder: datasheet, me" in found
+    assert "prefill fp16 32" in found
+    assert "pipeline: assumed, me" in found
+    assert "other fp16 total 2 ms press me" in found
+
+
+def test_a_runtime_sheet_has_launch_costs_and_kernels(tiny_catalogue: Any) -> None:
+    found = rows(sheet(tiny_catalogue.catalog().load_runtime("plain")))
+    assert "launch of a kernel on the accelerator 1,000 cycles assumed me" in found
+    assert "enqueue on the host 5 µs measured me" in found
+    assert "fp16 native fp16 0.5 128 derived, assumed" in found
+
+
+def test_a_scenario_sheet_has_streams_and_background(tiny_catalogue: Any) -> None:
+    found = rows(sheet(tiny_catalogue.catalog().load_scenario("drive")))
+    assert "front words own 10 Hz 100 ms latest 0 own own" in found
+    assert "cameras cpu 2 GB/s assumed me" in found
+
+
+def test_a_derived_number_is_no_better_known_than_its_worst_part() -> None:
+    assert worst_status(["datasheet", "assumed", "measured"]) == "assumed"
+    assert worst_status(["datasheet", "measured"]) == "measured"
