@@ -1,0 +1,58 @@
+"""Roadline: a discrete-event design-space simulator for automotive AI chips.
+
+The public names of the project; anything else may change without notice. They are loaded when first used, so that
+importing `simulator` (and `roadline --help`) stays quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulator.api import (
+        Chip,
+        Result,
+        Runtime,
+        Scenario,
+        Workload,
+        load_chip,
+        load_runtime,
+        load_scenario,
+        load_workload,
+        run,
+        run_scenario,
+    )
+    from simulator.errors import EngineError, Infeasible, OutputError, RoadlineError, SpecError
+
+__all__ = [
+    "Chip",
+    "EngineError",
+    "Infeasible",
+    "OutputError",
+    "Result",
+    "RoadlineError",
+    "Runtime",
+    "Scenario",
+    "SpecError",
+    "Workload",
+    "load_chip",
+    "load_runtime",
+    "load_scenario",
+    "load_workload",
+    "run",
+    "run_scenario",
+]
+__version__ = "0.1.0"
+
+_ERRORS = {"EngineError", "Infeasible", "OutputError", "RoadlineError", "SpecError"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'simulator' has no attribute {name!r}")
+    return getattr(import_module("simulator.errors" if name in _ERRORS else "simulator.api"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,106 @@
+"""The Python interface: load, run, and look at the result. `simulator` exports these names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from simulator.catalog import Catalog, load_chip, load_runtime, load_scenario, load_workload
+from simulator.chip import Chip
+from simulator.engine.interface import Progress
+from simulator.runtime import Runtime
+from simulator.scenario.spec import Scenario
+from simulator.simulation.result import Result
+from simulator.simulation.setup import resolve, single_run
+from simulator.simulation.simulate import EngineName, simulate
+from simulator.workload import Workload
+
+__all__ = [
+    "Chip",
+    "Result",
+    "Runtime",
+    "Scenario",
+    "Workload",
+    "load_chip",
+    "load_runtime",
+    "load_scenario",
+    "load_workload",
+    "run",
+    "run_scenario",
+]
+
+
+def run(
+    chip: Chip | str | Path,
+    workload: Workload | str | Path,
+    *,
+    runtime: Runtime | str | Path | None = None,
+    precision: str | None = None,
+    prompt_tokens: int | None = None,
+    decode_tokens: int | None = None,
+    engine: EngineName = "auto",
+    seed: int = 0,
+    checks: bool = False,
+    catalogue: Sequence[Path | str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """One frame of a workload, alone on a chip.
+
+    Args:
+        chip: a chip, a name of the catalogue, or a path.
+        workload: a workload, a name, or a path.
+        runtime: a runtime, a name, or a path; None takes the usual one of the chip.
+        precision: precision of the decoder's matrices; None keeps that of the workload.
+        prompt_tokens: tokens of the prefill; None keeps those of the workload.
+        decode_tokens: decoded tokens; None keeps those of the workload.
+        engine: `reference`, or `auto` for the quickest there is.
+        seed: seed of everything random.
+        checks: check conservation, causality and capacity of the whole timeline.
+        catalogue: folders with chips, workloads and runtimes of your own.
+        overrides: changes to a chip given by name or path, by dotted path.
+        progress: called now and then with (ticks simulated, tasks completed).
+    Raises:
+        SpecError: when an input is wrong; `Infeasible` when the model does not fit the chip.
+    """
+    known = Catalog(catalogue)
+    on_chip = chip.with_values(overrides or {}) if isinstance(chip, Chip) else known.load_chip(chip, overrides)
+    stack = on_chip.usual_runtime if runtime is None else runtime
+    setup = single_run(
+        on_chip,
+        workload if isinstance(workload, Workload) else known.load_workload(workload),
+        stack if isinstance(stack, Runtime) else known.load_runtime(stack),
+        precision=precision,
+        prompt_tokens=prompt_tokens,
+        decode_tokens=decode_tokens,
+        seed=seed,
+    )
+    return simulate(setup, engine=engine, checks=checks, progress=progress)
+
+
+def run_scenario(
+    scenario: Scenario | str | Path,
+    *,
+    engine: EngineName = "auto",
+    checks: bool = False,
+    catalogue: Sequence[Path | str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """A scenario, from its first frame until the last admitted one is answered.
+
+    Args:
+        scenario: a scenario, a name of the catalogue, or a path.
+        engine: as in `run`.
+        checks: as in `run`.
+        catalogue: as in `run`.
+        overrides: changes to the chip, by dotted path.
+        progress: as in `run`.
+    Raises:
+        SpecError: as in `run`.
+    """
+    known = Catalog(catalogue)
+    if not isinstance(scenario, Scenario):
+        scenario = known.load_scenario(scenario)
+    return simulate(resolve(scenario, known, overrides=overrides), engine=engine, checks=checks, progress=progress)

@@ -1,0 +1,102 @@
+"""The structure of the code: who may import whom, and where a library may be used."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "simulator"
+
+BASE = {"errors", "units"}
+SPECS = {"chip", "runtime", "workload", "scenario"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "terms": set(),
+    "units": {"errors"},
+    "precision": {"errors"},
+    "sourced": BASE,
+    "chip": {"precision", "sourced"},
+    "runtime": {"precision", "sourced", "terms"},
+    "workload": {"precision", "sourced"},
+    "scenario": {"sourced"},
+    "catalog": BASE | SPECS | {"sourced"},
+    "graph": {"errors", "terms", "precision", "workload"},
+    "program": BASE,
+    "lowering": BASE | {"chip", "runtime", "graph", "program", "precision", "terms"},
+    "timeline": BASE | {"program"},
+    "engine": BASE | {"program", "timeline"},
+    "metrics": BASE | {"program", "timeline"},
+    "simulation": BASE | SPECS | {"catalog", "graph", "lowering", "program", "engine", "timeline", "metrics",
+                                  "precision", "sourced"},
+    "validation": BASE | {"catalog", "simulation"},
+    "report": BASE | SPECS | {"program", "timeline", "metrics", "simulation", "validation", "precision", "sourced",
+                              "graph"},
+}  # fmt: skip
+"""Packages and modules of `simulator` and what they may import of it; `api` and `cli` may import anything."""
+
+LIBRARIES = {"simpy": "engine/reference.py", "matplotlib": "report/", "networkx": "graph/", "yaml": "catalog/",
+             "perfetto": "report/", "rich": "report/", "click": "cli.py"}  # fmt: skip
+"""Where a library may be imported."""
+
+SPEC_SHORTCUT = ("sourced.py", "catalog")
+"""`Spec.with_values` calls the catalogue when it is used: the one import that points up, inside a function."""
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, at any depth."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports must be absolute"
+            found.add(str(node.module))
+            found |= {f"{node.module}.{name.name}" for name in node.names if node.module == "simulator"}
+    return found
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=[str(path.relative_to(ROOT)) for path in FILES])
+def test_imports_point_left(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    package = relative.parts[0].removesuffix(".py")
+    if package in {"__init__", "api", "cli"}:
+        return
+    for module in imports(path):
+        parts = module.split(".")
+        if parts[0] != "simulator" or len(parts) == 1 or parts[1] == package:
+            continue
+        if (str(relative), parts[1]) == SPEC_SHORTCUT:
+            continue
+        assert parts[1] in ALLOWED[package], f"{relative} must not import {module}"
+
+
+def test_the_table_has_no_circle() -> None:
+    done: set[str] = set()
+    while len(done) < len(ALLOWED):
+        free = {package for package in ALLOWED if package not in done and ALLOWED[package] <= done}
+        assert free, f"the packages {sorted(set(ALLOWED) - done)} import each other"
+        done |= free
+
+
+@pytest.mark.parametrize(("library", "place"), LIBRARIES.items())
+def test_a_library_is_used_in_one_place(library: str, place: str) -> None:
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in FILES
+        for module in imports(path)
+        if module.split(".")[0] == library
+    }
+    assert all(user == place or (place.endswith("/") and user.startswith(place)) for user in users), users
+    assert users, f"nothing uses {library} any more"
+
+
+def test_every_package_says_what_it_reads_and_what_it_gives() -> None:
+    for path in ROOT.rglob("__init__.py"):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        if path.parent != ROOT:
+            assert "Reads from:" in text, f"{path.relative_to(ROOT)} must say what it reads from and gives to"
