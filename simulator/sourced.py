@@ -1,17 +1,17 @@
 """Sourced numbers: a value, where it comes from and how far it can be trusted.
 
 Every physical number of a catalogue is a mapping `{value: ..., source: ..., status: ...}` with an optional `note`.
-`Sourced` is its type; the aliases below (`Bandwidth`, `Capacity`, `Count` ...) say which unit it must have. `Spec` is
-the base of every object that is read from YAML: unknown keys are refused, values are frozen.
+`Sourced` is its type; the aliases below (`Bandwidth`, `Capacity`, `Count` ...) say which unit it must have. `Frozen`
+is the base of everything read from YAML: unknown keys are refused, values are frozen.
 
-This module knows no chip and no model. Reading files is in `simulator.catalog`.
+This module knows no chip and no model. Reading files is in `simulator.document`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -49,7 +49,7 @@ WRITTEN: Final = {"is_written": True}
 """Validation context of what a person wrote: there, a quantity needs a unit even if it is no sourced number."""
 
 
-class Spec(BaseModel):
+class Frozen(BaseModel):
     """Base of everything read from YAML: unknown keys refused, frozen, no NaN and no infinity.
 
     `model_dump()` gives what a YAML file would say, so that it can be validated again; `model_dump(mode="json")` gives
@@ -68,19 +68,8 @@ class Spec(BaseModel):
             return raw
         return {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
 
-    def with_values(self, overrides: Mapping[str, Any]) -> Self:
-        """A copy with values replaced by dotted path and all rules checked again.
 
-        Raises:
-            SpecError: when a path does not exist or a value breaks a rule.
-        """
-        # the catalogue knows how to parse values and how to complain; it imports this module, not the other way round
-        from simulator.catalog import with_values  # noqa: PLC0415
-
-        return with_values(self, overrides)
-
-
-class Sourced(Spec):
+class Sourced(Frozen):
     """A number with its provenance. `value` is in the base unit of its field."""
 
     value: float

@@ -11,10 +11,9 @@ from simulator.catalog.catalog import (
     load_scenario,
     load_workload,
     schema,
-    with_values,
 )
 from simulator.catalog.files import ENVIRONMENT_VARIABLE, FOLDER, Kind
-from simulator.catalog.override import parse_assignments
+from simulator.document.override import parse_assignments
 
 __all__ = [
     "ENVIRONMENT_VARIABLE",
@@ -27,5 +26,4 @@ __all__ = [
     "load_workload",
     "parse_assignments",
     "schema",
-    "with_values",
 ]

@@ -6,19 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from pydantic import ValidationError
-
 from simulator.catalog import files
-from simulator.catalog.complaint import Complaint, KeyPath, shown, spec_error
-from simulator.catalog.document import Document, read_document
-from simulator.catalog.explain import complaints_about, in_order
 from simulator.catalog.files import Kind
-from simulator.catalog.override import overridden
 from simulator.chip import Chip
+from simulator.document.complaint import Complaint, KeyPath, shown, spec_error
+from simulator.document.document import Document, read_document
+from simulator.document.override import overridden
+from simulator.document.validate import validated
 from simulator.errors import SpecError
 from simulator.runtime import Runtime
 from simulator.scenario.spec import Scenario
-from simulator.sourced import WRITTEN, Spec
+from simulator.spec import Spec
 from simulator.workload import Workload
 
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -105,7 +103,7 @@ class Catalog:
             document = overridden(document, spec_type, overrides)
         if kind in _REFERRING:
             complaints += self._unknown_references(document)
-        return _validated(spec_type, document, complaints)
+        return validated(spec_type, document, complaints)
 
     def _read(self, kind: Kind, path: Path, below: tuple[Path, ...]) -> Document:
         """The document of a file, merged over what it extends. `below` are the files that extend this one."""
@@ -180,20 +178,6 @@ def load_scenario(
     return Catalog(catalogue).load_scenario(name_or_path, overrides)
 
 
-def with_values(spec: SpecT, overrides: Mapping[str, Any]) -> SpecT:
-    """A copy of a spec with values replaced and all rules checked again.
-
-    Args:
-        spec: a chip, runtime, workload or scenario.
-        overrides: values by dotted path, such as `{"dram.rate": "9600 MT/s"}`; a plain value for a sourced number is
-            marked as assumed, set by the user.
-    Raises:
-        SpecError: when a path does not exist or a value breaks a rule.
-    """
-    document = Document(tree=spec.model_dump(), places={(): str(getattr(spec, "name", type(spec).__name__.lower()))})
-    return _validated(type(spec), overridden(document, type(spec), overrides), [])
-
-
 def schema(kind: Kind) -> dict[str, Any]:
     """The JSON Schema of the files of a kind, for editors."""
     full = _SPEC[kind].model_json_schema(mode="validation")
@@ -213,17 +197,6 @@ def schema(kind: Kind) -> dict[str, Any]:
         "anyOf": [full, extending],
         "$defs": definitions,
     }
-
-
-def _validated(spec_type: type[SpecT], document: Document, complaints: list[Complaint]) -> SpecT:
-    spec = None
-    try:
-        spec = spec_type.model_validate(document.tree, context=WRITTEN)
-    except ValidationError as error:
-        complaints = complaints + complaints_about(error, document, spec_type)
-    if spec is None or complaints:
-        raise spec_error(in_order(complaints, document))
-    return spec
 
 
 def _merged(base: Document, top: Document) -> Document:

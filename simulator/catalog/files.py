@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from simulator.catalog.complaint import shown
+from simulator.document.complaint import shown
 from simulator.errors import SpecError, nearest
 
 Kind = Literal["chip", "runtime", "workload", "scenario"]

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from simulator.chip.memory import LocalSram
 from simulator.precision import Dtype
-from simulator.sourced import Count, Frequency, Spec
+from simulator.sourced import Count, Frequency
+from simulator.spec import Spec
 
 
 class MatrixPath(Spec):

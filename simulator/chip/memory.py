@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulator.sourced import BytesPerCycle, Capacity, Count, Fraction, Spec, TransferRate
+from simulator.sourced import BytesPerCycle, Capacity, Count, Fraction, TransferRate
+from simulator.spec import Spec
 
 
 class Sram(Spec):

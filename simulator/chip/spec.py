@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from simulator.chip.compute import Cluster
 from simulator.chip.memory import Dram, Sram
-from simulator.sourced import Area, Bandwidth, Duration, Fraction, Frequency, Power, Spec
+from simulator.sourced import Area, Bandwidth, Duration, Fraction, Frequency, Power
+from simulator.spec import Spec
 
 
 class Noc(Spec):

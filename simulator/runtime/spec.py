@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from simulator.precision import PRECISIONS, Dtype
-from simulator.sourced import Count, Cycles, Duration, Fraction, Spec
+from simulator.sourced import Count, Cycles, Duration, Fraction
+from simulator.spec import Spec
 from simulator.terms import Fusion, PhaseName
 
 

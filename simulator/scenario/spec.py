@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from simulator.sourced import Bandwidth, ChosenDuration, ChosenFrequency, ChosenTime, Spec
+from simulator.sourced import Bandwidth, ChosenDuration, ChosenFrequency, ChosenTime
+from simulator.spec import Spec
+from simulator.terms import PhaseName
 
 
 class StreamSpec(Spec):
@@ -14,8 +16,8 @@ class StreamSpec(Spec):
 
     workload: str
     """Workload: a name of the catalogue or a path."""
-    precision: str | None = None
-    """Precision of the decoder's matrices; None keeps that of the workload."""
+    precision: str | dict[PhaseName, str] | None = None
+    """Precision of the decoder's matrices, or one per phase; None keeps those of the workload."""
     rate: ChosenFrequency
     """Frames per second."""
     offset: ChosenTime = 0.0

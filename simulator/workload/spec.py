@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from simulator.precision import PRECISIONS
-from simulator.sourced import ChosenDuration, ChosenFrequency, Spec, Status
+from simulator.sourced import ChosenDuration, ChosenFrequency, Status
+from simulator.spec import Spec
 from simulator.workload.transformer import ActionExpert, Decoder, VisionTower
 
 

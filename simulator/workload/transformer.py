@@ -10,7 +10,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from simulator.sourced import Spec, Status
+from simulator.sourced import Status
+from simulator.spec import Spec
 
 Size = int
 

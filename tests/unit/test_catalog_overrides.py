@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from simulator.catalog import parse_assignments, with_values
+from simulator.catalog import parse_assignments
+from simulator.document.validate import with_values
 from simulator.errors import SpecError
 from simulator.sourced import Sourced
 

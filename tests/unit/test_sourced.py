@@ -16,9 +16,9 @@ from simulator.sourced import (
     Duration,
     Fraction,
     Sourced,
-    Spec,
     sourced_numbers,
 )
+from simulator.spec import Spec
 
 
 class Memory(Spec):

@@ -10,9 +10,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from simulator.catalog.complaint import Complaint, KeyPath
-from simulator.catalog.document import Document
-from simulator.catalog.structure import children, entry, member_for, tag_words
+from simulator.document.complaint import Complaint, KeyPath
+from simulator.document.document import Document
+from simulator.document.structure import children, entry, member_for, tag_words
 from simulator.errors import nearest
 from simulator.units import written
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import yaml
 
-from simulator.catalog.complaint import Complaint, KeyPath, shown, spec_error
+from simulator.document.complaint import Complaint, KeyPath, shown, spec_error
 from simulator.errors import SpecError
 
 _CORE: Final = "tag:yaml.org,2002:"

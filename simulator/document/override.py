@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from simulator.catalog.complaint import Complaint, KeyPath, dotted, spec_error
-from simulator.catalog.document import Document, read_value
-from simulator.catalog.structure import all_paths, children, entry, member_for
+from simulator.document.complaint import Complaint, KeyPath, dotted, spec_error
+from simulator.document.document import Document, read_value
+from simulator.document.structure import all_paths, children, entry, member_for
 from simulator.errors import SpecError
 from simulator.sourced import Sourced
 
