@@ -12,7 +12,7 @@ from simulator.engine.interface import Progress
 from simulator.runtime import Runtime
 from simulator.scenario.spec import Scenario
 from simulator.simulation.result import Result
-from simulator.simulation.setup import resolve, single_run
+from simulator.simulation.setup import PrecisionChoice, resolve, single_run
 from simulator.simulation.simulate import EngineName, simulate
 from simulator.workload import Workload
 
@@ -36,7 +36,7 @@ def run(
     workload: Workload | str | Path,
     *,
     runtime: Runtime | str | Path | None = None,
-    precision: str | None = None,
+    precision: PrecisionChoice = None,
     prompt_tokens: int | None = None,
     decode_tokens: int | None = None,
     engine: EngineName = "auto",
@@ -52,7 +52,7 @@ def run(
         chip: a chip, a name of the catalogue, or a path.
         workload: a workload, a name, or a path.
         runtime: a runtime, a name, or a path; None takes the usual one of the chip.
-        precision: precision of the decoder's matrices; None keeps that of the workload.
+        precision: precision of the decoder's matrices, or a mapping from phases to precisions.
         prompt_tokens: tokens of the prefill; None keeps those of the workload.
         decode_tokens: decoded tokens; None keeps those of the workload.
         engine: `reference`, or `auto` for the quickest there is.

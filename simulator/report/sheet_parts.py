@@ -13,7 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from simulator.sourced import UNCERTAIN, Sourced, Spec, Status, sourced_numbers
+from simulator.sourced import UNCERTAIN, Sourced, Status, sourced_numbers
+from simulator.spec import Spec
 from simulator.units import format_quantity
 
 WIDTH: Final = 100

@@ -28,8 +28,8 @@ from simulator.report.sheet_parts import (
     worst_status,
 )
 from simulator.runtime import Runtime
-from simulator.scenario.spec import Scenario
-from simulator.sourced import Spec
+from simulator.scenario.spec import Scenario, StreamSpec
+from simulator.spec import Spec
 from simulator.units import format_quantity
 from simulator.workload import Workload
 
@@ -136,7 +136,7 @@ def scenario_sheet(scenario: Scenario, width: int = WIDTH) -> str:
     )
     for name, stream in scenario.streams.items():
         streams.add_row(
-            name, stream.workload, stream.precision or "own", f"{stream.rate:g} Hz",
+            name, stream.workload, _precision(stream), f"{stream.rate:g} Hz",
             _optional(stream.deadline, "s"), stream.policy, str(stream.priority),
             _count(stream.prompt_tokens, "own"), _count(stream.decode_tokens, "own"),
         )  # fmt: skip
@@ -262,6 +262,14 @@ def _master_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
         shares = (f"{master.weight:g}", f"{master.minimum_share:g}", f"{master.maximum_share:g}")
         table.add_row(name, *shares, cap.text if cap else "none", cap.status if cap else "")
     return table
+
+
+def _precision(stream: StreamSpec) -> str:
+    if stream.precision is None:
+        return "own"
+    if isinstance(stream.precision, str):
+        return stream.precision
+    return ", ".join(f"{phase} {name}" for phase, name in stream.precision.items())
 
 
 def _component_table(workload: Workload) -> Table:

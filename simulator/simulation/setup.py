@@ -14,15 +14,21 @@ import numpy as np
 
 from simulator.catalog import Catalog
 from simulator.chip import Chip
-from simulator.errors import SpecError
+from simulator.errors import SpecError, nearest
 from simulator.graph import build_graph
 from simulator.lowering import Demand, Platform, lower
 from simulator.precision import precision as precision_named
 from simulator.program import NONE, Background, DropPolicy, Program, Streams
 from simulator.runtime import Runtime
 from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
+from simulator.terms import PhaseName
 from simulator.units import seconds_to_ticks
-from simulator.workload import DecodePhase, PrefillPhase, Workload
+from simulator.workload import Workload
+
+PrecisionChoice = str | Mapping[PhaseName, str] | Mapping[str, str] | None
+"""One precision for the decoder's phases, or one per phase; None keeps those of the workload."""
+
+DECODER_PHASES = ("prefill", "decode")
 
 _POLICY = {"drop-if-busy": DropPolicy.DROP_IF_BUSY, "latest": DropPolicy.LATEST, "fifo": DropPolicy.FIFO}
 
@@ -76,7 +82,7 @@ def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any
 
 
 def single_run(
-    chip: Chip, workload: Workload, runtime: Runtime, *, precision: str | None = None,
+    chip: Chip, workload: Workload, runtime: Runtime, *, precision: PrecisionChoice = None,
     prompt_tokens: int | None = None, decode_tokens: int | None = None, seed: int = 0,
 ) -> Setup:  # fmt: skip
     """One frame of one workload, alone on the chip.
@@ -91,33 +97,48 @@ def single_run(
 
 
 def configure(
-    workload: Workload, *, precision: str | None, prompt_tokens: int | None, decode_tokens: int | None
+    workload: Workload, *, precision: PrecisionChoice, prompt_tokens: int | None, decode_tokens: int | None
 ) -> Workload:
-    """The workload with another precision of its decoder or other token counts.
+    """The workload with other precisions or token counts.
 
     Raises:
-        SpecError: when the workload has no such phase, or the precision does not exist.
+        SpecError: when the workload has no such phase, or a precision does not exist.
     """
-    if precision is not None:
-        precision_named(precision)
+    precisions = _precisions(workload, precision)
+    tokens = {
+        name: count for name, count in (("prefill", prompt_tokens), ("decode", decode_tokens)) if count is not None
+    }
     names = [phase.phase for phase in workload.pipeline]
-    for option, phase_name, value in (("prompt", "prefill", prompt_tokens), ("decode", "decode", decode_tokens)):
-        if value is not None and phase_name not in names:
+    for what, name in [("precision", name) for name in precisions] + [("token count", name) for name in tokens]:
+        if name not in names:
             raise SpecError(
-                f'{option} tokens: workload {workload.name} must have a "{phase_name}" phase, it has {", ".join(names)}'
+                f'{what}: workload {workload.name} must have a "{name}" phase, it has {", ".join(names)}',
+                hint=nearest(name, names),
             )
-        if value is not None and value < 1:
-            raise SpecError(f"{option} tokens: must be at least 1, got {value}")
+    for name, count in tokens.items():
+        if count < 1:
+            raise SpecError(f"token count of {name}: must be at least 1, got {count}")
     pipeline = []
     for phase in workload.pipeline:
-        update: dict[str, object] = {}
-        if isinstance(phase, PrefillPhase | DecodePhase):
-            tokens = prompt_tokens if isinstance(phase, PrefillPhase) else decode_tokens
-            update = {"tokens": tokens or phase.tokens, "precision": precision or phase.precision}
-        elif workload.decoder is None and precision is not None:
-            update = {"precision": precision}
+        update: dict[str, object] = {"precision": precisions.get(phase.phase, phase.precision)}
+        if phase.phase in tokens:
+            update["tokens"] = tokens[phase.phase]
         pipeline.append(phase.model_copy(update=update))
     return workload.model_copy(update={"pipeline": tuple(pipeline)})
+
+
+def _precisions(workload: Workload, choice: PrecisionChoice) -> dict[str, str]:
+    """Precision by phase. A single precision is that of the decoder, or of every phase if there is no decoder."""
+    if choice is None:
+        return {}
+    if isinstance(choice, str):
+        names: list[str] = [phase.phase for phase in workload.pipeline]
+        precisions = dict.fromkeys([name for name in names if name in DECODER_PHASES] or names, choice)
+    else:
+        precisions = {str(phase): name for phase, name in choice.items()}
+    for name in precisions.values():
+        precision_named(name)
+    return precisions
 
 
 def to_program(setup: Setup) -> Program:

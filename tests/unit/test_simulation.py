@@ -123,6 +123,19 @@ def test_a_stream_without_a_frame_in_the_duration_is_refused(tmp_path: Path) -> 
         simulator.run_scenario(small(tmp_path, more=", offset: 1 s"))
 
 
-def test_token_counts_need_their_phase() -> None:
-    with pytest.raises(SpecError, match=r'workload pi0\.5 must have a "decode" phase, it has vision, prefill, action'):
+def test_token_counts_and_precisions_need_their_phase() -> None:
+    message = r'workload pi0\.5 must have a "decode" phase, it has vision, prefill, action'
+    with pytest.raises(SpecError, match=message):
         simulator.run("thor-t5000", "pi0.5", decode_tokens=4)
+    with pytest.raises(SpecError, match=message):
+        simulator.run("thor-t5000", "pi0.5", precision={"decode": "fp8"})
+
+
+def test_each_phase_may_have_a_precision_of_its_own() -> None:
+    """The vision tower alone in FP8 moves half of its weight bytes; the other phases move what they moved."""
+    plain, mixed = (
+        simulator.run("thor-t5000", "pi0.5", precision=precision) for precision in (None, {"vision": "fp8"})
+    )
+    before, after = ([phase.channel_bytes[0] for phase in result.phases] for result in (plain, mixed))
+    assert before[0] - after[0] == pytest.approx(0.412e9, rel=0.01)  # one byte for each weight of SigLIP so400m
+    assert before[1:] == after[1:]
