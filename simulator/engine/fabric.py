@@ -84,11 +84,9 @@ class Fabric:
         """Takes a transfer off its channels."""
         self.transfers.remove(flow)
 
-    def begin_background(self, index: int, now: int) -> None:
+    def begin_background(self, index: int) -> None:
         """Starts a background flow."""
-        flow = self.background[index]
-        flow.since_tick = now
-        insort(self._active_background, flow, key=_key)
+        insort(self._active_background, self.background[index], key=_key)
 
     def end_background(self, index: int, now: int) -> None:
         """Stops a background flow."""

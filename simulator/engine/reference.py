@@ -257,7 +257,7 @@ class _Run:
             for channel, bytes_per_s in change.bytes_per_s.items():
                 self._fabric.set_capacity(channel, bytes_per_s)
             for index in change.background_starts:
-                self._fabric.begin_background(index, change.tick)
+                self._fabric.begin_background(index)
             for index in change.background_stops:
                 self._fabric.end_background(index, change.tick)
             if change.bytes_per_s or change.background_starts or change.background_stops:

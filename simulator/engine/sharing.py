@@ -20,9 +20,10 @@ weights of those that grow; `room` is max(0, limit - fixed). The level of the st
     floor / w         of a flow that sits
 
 and everything that has exactly this level happens at once: the growing flows of full rows stop at the smallest
-`room * w / weight` of their full rows, but at most at their cap; other growing flows at their cap stop at it; sitting
-flows at their floor begin to grow. So the order of rows never matters, the order of flows only through the rounding of
-sums, and flows that share no row, directly or through others, never touch each other's numbers.
+`room * w / weight` of their full rows, but at most at their cap; the sitting flows of full rows stop at their floor;
+other growing flows at their cap stop at it; other sitting flows at their floor begin to grow. So the order of rows
+never matters, the order of flows only through the rounding of sums, and flows that share no row, directly or through
+others, never touch each other's numbers.
 """
 
 from __future__ import annotations
@@ -136,6 +137,8 @@ def _fill(flows: Sequence[Flow], floors: Sequence[float], states: list[int], row
                     if states[index] == _GROWS:
                         rate = room * flows[index].weight / weight
                         stops[index] = min(rate, stops.get(index, flows[index].cap_bytes_per_s))
+                    elif states[index] == _SITS:
+                        stops[index] = rates[index]
         for index, flow_level in enumerate(flow_levels):
             if flow_level == level and index not in stops:
                 if states[index] == _GROWS:

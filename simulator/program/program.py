@@ -336,6 +336,8 @@ def _check_tasks(program: Program) -> None:
     is_transfer = tasks.route != NONE
     _require(not np.any((tasks.unit != NONE) & is_transfer), "a task is both a compute task and a transfer")
     _require(_in_range(tasks.master[is_transfer], len(resources.master_names)), "a transfer names an unknown master")
+    _require(np.all(tasks.size_bytes[~is_transfer] == 0), "a task that is no transfer has a size")
+    _require(np.all(tasks.work_cycles[tasks.unit == NONE] == 0), "a task without a unit has work")
     _require(np.all(np.isfinite(tasks.work_cycles)) and np.all(tasks.work_cycles >= 0),
              "work must be finite and not negative")  # fmt: skip
     _require(np.all(tasks.size_bytes >= 0), "sizes must not be negative")

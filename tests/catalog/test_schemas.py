@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from simulator.catalog import FOLDER, Kind, schema
-from simulator.catalog.document import read_document
+from simulator.document.document import read_document
 from simulator.errors import SpecError
 
 ROOT = Path(__file__).parents[2]

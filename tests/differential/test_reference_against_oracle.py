@@ -15,7 +15,7 @@ from simulator.timeline import Timeline
 from tests.differential.event_by_event_oracle import AmbiguousRoundingError, Demand, Oracle, Outcome, exact_shares
 from tests.property.program_strategies import NS, programs
 
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def oracle(program: Program, until_tick: int | None = None) -> Outcome:
@@ -94,7 +94,7 @@ def networks(draw: st.DrawFn) -> tuple[list[Flow], list[float], list[Share]]:
     return flows, capacity, shares
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(networks())
 def test_shares_are_those_of_the_exact_solver(network: tuple[list[Flow], list[float], list[Share]]) -> None:
     flows, capacity, shares = network

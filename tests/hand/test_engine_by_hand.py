@@ -136,6 +136,20 @@ def test_a_transfer_over_two_channels_moves_at_the_rate_of_the_slower_one() -> N
     assert timeline.rate_granted_bytes_per_s.tolist() == [50e9, 50e9, 0.0, 0.0]
 
 
+def test_the_rates_of_a_channel_are_summed_in_the_order_of_the_tasks() -> None:
+    # Flows capped at 0.1, 0.2 and 0.3 B/s; the first task starts last. In task order the sum is 0.6000000000000001,
+    # in the order of starting 0.6.
+    builder = one_unit()
+    builder.channel("dram", bytes_per_s=1.0)
+    builder.transfer(["dram"], size_bytes=10, after=[3], rate_cap_bytes_per_s=0.1)
+    builder.transfer(["dram"], size_bytes=10, rate_cap_bytes_per_s=0.2)
+    builder.transfer(["dram"], size_bytes=10, rate_cap_bytes_per_s=0.3)
+    builder.compute("npu", work_cycles=1)
+    timeline = run(builder, until_tick=1001)
+    assert timeline.rate_granted_bytes_per_s.tolist() == [0.2 + 0.3, 0.1 + 0.2 + 0.3]
+    assert timeline.rate_granted_bytes_per_s[1] != 0.2 + 0.3 + 0.1
+
+
 # one operator ------------------------------------------------------------------------------------------------------
 
 

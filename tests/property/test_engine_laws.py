@@ -15,7 +15,7 @@ from simulator.program import NONE, Program
 from simulator.timeline import ReleaseStatus, Timeline
 from tests.property.program_strategies import NS, Plan, plans, programs
 
-FAIR = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAIR = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 UNTIL = st.one_of(st.none(), st.integers(0, 20).map(lambda n: n * 200 * NS))
 SECOND = 10**12
 
@@ -120,6 +120,21 @@ def test_no_channel_grants_more_than_it_has_or_is_asked_for(program: Program) ->
         ):
             present = [value for since, value in capacity if since <= tick][-1]
             assert 0 <= granted <= min(present, asked) * (1 + 1e-9)
+
+
+@FAIR
+@given(programs(), UNTIL)
+def test_there_is_one_row_of_rates_per_tick_and_channel_and_only_if_something_changed(
+    program: Program, until_tick: int | None
+) -> None:
+    timeline = run(program, until_tick)
+    keys = list(zip(timeline.rate_tick.tolist(), timeline.rate_channel.tolist(), strict=True))
+    assert keys == sorted(set(keys))
+    last = [(0.0, 0.0)] * len(program.resources.channel_names)
+    values = zip(timeline.rate_granted_bytes_per_s.tolist(), timeline.rate_asked_bytes_per_s.tolist(), strict=True)
+    for (_, channel), value in zip(keys, values, strict=True):
+        assert value != last[channel]
+        last[channel] = value
 
 
 @FAIR

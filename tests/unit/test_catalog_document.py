@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator.catalog.document import read_document, read_value
+from simulator.document.document import read_document, read_value
 from simulator.errors import SpecError
 
 

@@ -28,7 +28,7 @@ from simulator.program import DropPolicy, Program, ProgramBuilder
 from simulator.timeline import Timeline
 from tests.property.program_strategies import Plan, plans, programs
 
-FAIR = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAIR = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Spans = dict[tuple[int, int], tuple[int, int, int]]
 

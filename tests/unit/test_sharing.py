@@ -110,6 +110,23 @@ def test_guarantees_of_everything_leave_nothing() -> None:
     assert fair_rates([flow(0), flow(0, master=1), flow(0, master=2)], [100.0], shares) == [50.0, 50.0, 0.0]
 
 
+def test_guarantees_that_round_to_more_than_everything_leave_zero_and_not_less() -> None:
+    # In floating point 0.55 + 8.8 + 1.65 is a hair above 11.
+    assert 0.05 * 11 + 0.8 * 11 + 0.15 * 11 > 11
+    flows = [flow(0, master=master) for master in range(4)]
+    shares = [Share(master, 0, minimum, 1.0) for master, minimum in enumerate((0.05, 0.8, 0.15))]
+    rates = fair_rates(flows, [11.0], shares)
+    assert rates[3] == 0.0
+    assert rates[:3] == pytest.approx([0.55, 8.8, 1.65])
+
+
+def test_a_guarantee_in_a_full_row_is_kept_to_the_last_bit() -> None:
+    # Dividing what 11.7 leaves of 13 by two would give 0.6500000000000004.
+    flows = [flow(0, master=master) for master in range(4)]
+    shares = [Share(master, 0, minimum, 1.0) for master, minimum in enumerate((0.05, 0.05, 0.9))]
+    assert fair_rates(flows, [13.0], shares)[:2] == [0.65, 0.65]
+
+
 def test_equal_minimum_and_maximum_pin_a_master() -> None:
     assert fair_rates([flow(0), flow(0, master=1)], [100.0], [Share(0, 0, 0.2, 0.2)]) == [20.0, 80.0]
 
