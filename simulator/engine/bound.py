@@ -21,12 +21,12 @@ from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND
 Bools = npt.NDArray[np.bool_]
 
 CHAIN: Final = "chain"
-"""What binds when no resource does: the longest chain of tasks that wait for each other."""
+"""What binds when no resource explains most of it: the longest chain of tasks that wait for each other."""
 
-NEARLY_BINDING_FRACTION: Final = 0.999
-"""A resource that explains this much of the longest chain is named instead of the chain.
+MOSTLY_BINDING_FRACTION: Final = 2 / 3
+"""A resource that needs this much of the longest chain is named instead of the chain.
 
-Tasks that follow each other on one resource are a chain too, longer than the resource's own term by their roundings.
+Tasks that follow each other mostly on one resource are a chain, too, but what an architect can change is the resource.
 """
 
 MAX_LOOSE_ENDS: Final = 2048
@@ -273,7 +273,7 @@ def _binding(chain_ticks: int, resource_ticks: Mapping[str, int]) -> tuple[int, 
     """The largest term and its name."""
     name = max(resource_ticks, key=resource_ticks.__getitem__, default=CHAIN)
     longest = resource_ticks.get(name, 0)
-    is_chain = longest < NEARLY_BINDING_FRACTION * chain_ticks
+    is_chain = longest < MOSTLY_BINDING_FRACTION * chain_ticks
     return max(chain_ticks, longest), CHAIN if is_chain else name
 
 

@@ -272,3 +272,11 @@ def test_a_channel_that_stands_still_for_ever_does_not_divide_by_zero():
     builder.transfer(["dram"], size_bytes=1)
     builder.change(0, channel="dram", value=0.0)
     assert np.isfinite(lower_bound(builder.build(), 0).ticks)
+
+
+def test_a_chain_that_is_mostly_one_resource_is_named_after_it():
+    """4 ns of load and 9 ns of compute in a row: 13 ns, of which the unit needs 9, more than two thirds."""
+    builder = machine()
+    builder.compute("npu", work_cycles=9, after=[builder.transfer(["dram"], size_bytes=4)])
+    bound = lower_bound(builder.build(), 0)
+    assert (bound.ticks, bound.bound_by) == (13_000, "npu")
