@@ -22,7 +22,7 @@ from simulator.errors import EngineError, RoadlineError
 if TYPE_CHECKING:
     from simulator.catalog import Catalog, Kind
     from simulator.simulation.simulate import EngineName
-    from simulator.sourced import Spec
+    from simulator.spec import Spec
 
 _KINDS: Final = ("chip", "runtime", "workload", "scenario")
 _PLURALS: Final = {f"{kind}s": kind for kind in _KINDS}
@@ -64,7 +64,7 @@ def set_option(command: _Command) -> _Command:
         "assignments",
         multiple=True,
         metavar="PATH=VALUE",
-        help='Replace a value, such as --set "dram.rate=9600 MT/s"; may be repeated.',
+        help='Replace a value (of the chip in a run), such as --set "dram.rate=9600 MT/s"; may be repeated.',
     )(command)
 
 
@@ -167,13 +167,13 @@ def run_command(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Simulate a scenario, or one frame of a workload on a chip.
+    """Simulate a scenario, or one frame of a workload on a chip.
 
     \b
     roadline run alpamayo-thor-10hz --trace out/run.perfetto-trace
     roadline run --chip orin-agx-64gb --workload qwen3-4b --precision w4a16 --prompt 512 --decode 64
     roadline run --chip thor-t5000 --workload pi0.5 --set "dram.rate=9600 MT/s"
-    """
+    """  # noqa: D301 - click keeps the lines of a paragraph that begins with a backspace
     outputs = {name: options.pop(f"{name}_path") for name in ("trace", "plot", "roofline")}
     given = {name: value for name, value in options.items() if value is not None}
     if scenario is None and (chip is None or workload is None):
@@ -239,7 +239,7 @@ def schema_command(kind: Kind) -> None:
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None] | None]:
     """Shows simulated time on a terminal while a run goes on; silent where stderr is not one."""
-    if not sys.stderr.isatty():
+    if not _is_terminal():
         yield None
         return
 
@@ -257,13 +257,17 @@ def _progress() -> Iterator[Callable[[int, int], None] | None]:
 @contextmanager
 def _counter(what: str, total: int) -> Iterator[Callable[[int], None] | None]:
     """Counts on a terminal; silent where stderr is not one."""
-    if not sys.stderr.isatty():
+    if not _is_terminal():
         yield None
         return
     try:
         yield lambda done: print(f"\r{what} {done} of {total} ", end="", file=sys.stderr, flush=True)
     finally:
         sys.stderr.write("\r\033[K")
+
+
+def _is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()  # None where the shell closed it
 
 
 def _load(catalog: Catalog, kind: str, name: str, overrides: dict[str, Any] | None = None) -> Spec:
@@ -347,6 +351,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _bug(error, str(error))
     except (RoadlineError, OSError) as error:  # OSError: the output does not fit the disk
         click.echo(f"Error: {error}", err=True)
+        code = 2
+    except MemoryError:
+        click.echo("Error: this needs more memory than there is.", err=True)
+        click.echo("  Hint: fewer frames (rate, duration) or fewer tokens", err=True)
         code = 2
     except Exception as error:
         code = _bug(error, f"this is a bug in Roadline: {type(error).__name__}: {error}".splitlines()[0])

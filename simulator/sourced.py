@@ -110,7 +110,7 @@ def _in_unit(dimension: str, *, above_zero: bool = True) -> tuple[BeforeValidato
     return BeforeValidator(parse), WrapSerializer(write), WithJsonSchema(_sourced_schema(value_schema))
 
 
-def _number(limit: float, what: str) -> tuple[BeforeValidator, WithJsonSchema]:
+def _number(limit: float, what: str, *, is_whole: bool = False) -> tuple[BeforeValidator, WithJsonSchema]:
     """A sourced pure number above zero and at most `limit`."""
 
     def parse(raw: object) -> object:
@@ -122,11 +122,12 @@ def _number(limit: float, what: str) -> tuple[BeforeValidator, WithJsonSchema]:
             return raw
         value = raw["value"]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 < value <= limit or value == math.inf:
+        if not is_number or not 0 < value <= limit or value == math.inf or (is_whole and value != int(value)):
             raise ValueError(f"must be {what}, got {written(value)}")
         return raw
 
-    value_schema: dict[str, Any] = {"type": "number", "description": what, "exclusiveMinimum": 0}
+    kind = "integer" if is_whole else "number"
+    value_schema: dict[str, Any] = {"type": kind, "description": what, "exclusiveMinimum": 0}
     if math.isfinite(limit):
         value_schema["maximum"] = limit
     return BeforeValidator(parse), WithJsonSchema(_sourced_schema(value_schema))
@@ -186,6 +187,8 @@ Area = Annotated[Sourced, *_in_unit("mm2")]
 """Square millimetres."""
 Count = Annotated[Sourced, *_number(math.inf, "a number above zero")]
 """A pure number above zero."""
+Whole = Annotated[Sourced, *_number(math.inf, "a whole number above zero", is_whole=True)]
+"""A pure whole number above zero."""
 Fraction = Annotated[Sourced, *_number(1, "a fraction above 0 and at most 1")]
 """A share of something, above 0 and at most 1."""
 

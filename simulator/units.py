@@ -224,3 +224,17 @@ def format_quantity(value: float, unit: str, digits: int = 3) -> str:
             text = f"{rounded:.{digits}g}" if abs(rounded) < 10**digits else f"{rounded:.0f}"
             return f"{text} {prefix}{unit}"
     raise AssertionError("unreachable: the last scale always returns")
+
+
+def binary_size(size_bytes: float) -> str:
+    """A size as memories are named, with a binary prefix.
+
+    >>> binary_size(32 * 2**20)
+    '32 MiB'
+    >>> binary_size(228 * 2**10)
+    '228 KiB'
+    """
+    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if size_bytes >= 1024**power:
+            return f"{size_bytes / 1024**power:.4g} {unit}"
+    return f"{size_bytes:.0f} B"

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from simulator.chip.memory import LocalSram
 from simulator.precision import Dtype
-from simulator.sourced import Count, Frequency
+from simulator.sourced import Count, Frequency, Whole
 from simulator.spec import Spec
 
 
@@ -19,11 +19,11 @@ class MatrixPath(Spec):
 
     macs_per_cycle: dict[Dtype, Count] = Field(min_length=1)
     """Dense multiply-accumulates per cycle of one cluster, by dtype. What is not listed must be converted first."""
-    tile_m: Count
+    tile_m: Whole
     """Rows of activations in the smallest tile; fewer rows are padded."""
-    tile_n: Count
+    tile_n: Whole
     """Output columns in the smallest tile."""
-    tile_k: Count
+    tile_k: Whole
     """Depth of the smallest tile."""
 
 
@@ -39,7 +39,7 @@ class VectorEngine(Spec):
 class Cluster(Spec):
     """A group of identical compute clusters (SM, NPU core, tensor block) under one clock."""
 
-    count: Count
+    count: Whole
     """How many there are and may be used."""
     clock: Frequency
     """The clock at which they run."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator.sourced import BytesPerCycle, Capacity, Count, Fraction, TransferRate
+from simulator.sourced import BytesPerCycle, Capacity, Fraction, TransferRate, Whole
 from simulator.spec import Spec
 
 
@@ -25,7 +25,7 @@ class Dram(Spec):
 
     type: str
     """Family, such as LPDDR5X."""
-    width_bits: Count
+    width_bits: Whole
     """Data pins in all."""
     rate: TransferRate
     """Transfers per second and pin."""

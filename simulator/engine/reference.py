@@ -158,6 +158,12 @@ class _Run:
     def _enter_tick(self) -> None:
         now: Any = self._env.now
         if self._tick != now:
+            if now > LAST_TICK:
+                raise Infeasible(
+                    "program: takes longer than time can be counted in picoseconds",
+                    demand=now / TICKS_PER_SECOND, bound=LAST_TICK / TICKS_PER_SECOND, unit="s",
+                    hint="look for a rate that is many orders of magnitude too low",
+                )  # fmt: skip
             self._tick = now
             self._is_past_starts = False
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from simulator.chip import Chip, Cluster, Master, MatrixPath, Noc
-from simulator.report.style import INK, MUTED, binary_size, check_picture_name, new_figure, note, save, settle, styled
+from simulator.report.style import INK, MUTED, check_picture_name, new_figure, note, save, settle, styled
 from simulator.sourced import Sourced
-from simulator.units import format_quantity
+from simulator.units import binary_size, format_quantity
 
 _WIDTH: Final = 160.0
 _HEIGHT: Final = 80.0

@@ -106,17 +106,3 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     kind = check_picture_name(path)
     with styled(), new_file(path) as file:
         figure.savefig(file, format=kind[1:], dpi=150, metadata=_METADATA[kind])
-
-
-def binary_size(size_bytes: float) -> str:
-    """A size as memories are named, with a binary prefix.
-
-    >>> binary_size(32 * 2**20)
-    '32 MiB'
-    >>> binary_size(228 * 2**10)
-    '228 KiB'
-    """
-    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
-        if size_bytes >= 1024**power:
-            return f"{size_bytes / 1024**power:.4g} {unit}"
-    return f"{size_bytes:.0f} B"

@@ -27,7 +27,6 @@ from simulator.report.style import (
     INK,
     MISSED,
     MUTED,
-    binary_size,
     check_picture_name,
     new_figure,
     save,
@@ -37,7 +36,7 @@ from simulator.report.style import (
 from simulator.report.timeline_bins import bin_edges, busy_fraction, max_value, mean_value
 from simulator.timeline.occupancy import occupancy_steps
 from simulator.timeline.timeline import ReleaseStatus, Timeline
-from simulator.units import TICKS_PER_SECOND
+from simulator.units import TICKS_PER_SECOND, binary_size
 
 NUM_BINS: Final = 400
 _TICKS_PER_MS: Final = TICKS_PER_SECOND // 1000

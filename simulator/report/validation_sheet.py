@@ -17,18 +17,26 @@ def validation_sheet(validated: Sequence[ValidatedRow], width: int = WIDTH) -> s
         "Simulation beside silicon", "chip", "workload", "precision", "phase", "tokens >", "measured >",
         "simulated >", "error >", "",
     )  # fmt: skip
+    if width < WIDTH:
+        table.padding = 0
     for item in validated:
         row = item.row
         table.add_row(
-            row.chip, row.workload, row.precision, row.phase, str(row.prompt_tokens),
-            format_quantity(row.measured_s, "s"), format_quantity(item.simulated_s, "s"), f"{item.error:+.1%}",
+            row.chip, row.workload, row.precision, row.phase, str(row.tokens),
+            format_quantity(row.measured_s, "s"), format_quantity(item.simulated_s, "s"), _percent(item.error),
             "*" if row.is_fitted else "",
         )  # fmt: skip
     lines = [
-        f"{entry['name']}: {entry['rows']} rows, mean absolute error {entry['mape']:.1%}, bias {entry['bias']:+.1%}, "
-        f"worst {entry['worst']:+.1%}"
+        f"{entry['name']}: {entry['rows']} row{'s' if entry['rows'] > 1 else ''}, "
+        f"mean absolute error {100 * entry['mape']:.1f} %, bias {_percent(entry['bias'])}, "
+        f"worst {_percent(entry['worst'])}"
         for entry in summary(validated)
         if entry["rows"]
     ]
-    lines.append("* a constant of the chip or the runtime was chosen with this row in view: no evidence")
-    return rendered([table, Text("\n".join(lines))], width)
+    if any(item.row.is_fitted for item in validated):
+        lines.append("* a constant of the chip or the runtime was chosen with this row in view: no evidence")
+    return rendered([table, Text("\n".join(lines) or "There is no row.")], width)
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:+.1f} %"

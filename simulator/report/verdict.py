@@ -24,14 +24,25 @@ RESOURCE = {
 
 def deadline_sentence(result: Result) -> str:
     """Whether the frame meets its deadline, and by how much."""
-    latency, deadline_s = format_quantity(result.latency_s, "s"), result.deadline_s
+    deadline_s = result.deadline_s
     if deadline_s is None:
-        return f"The frame takes {latency}; it has no deadline."
-    deadline, gap = format_quantity(deadline_s, "s"), format_quantity(abs(result.latency_s - deadline_s), "s")
+        return f"The frame takes {format_quantity(result.latency_s, 's')}; it has no deadline."
+    latency, deadline = _told_apart(result.latency_s, deadline_s)
+    gap = format_quantity(abs(result.latency_s - deadline_s), "s")
     if result.latency_s <= deadline_s:
         return f"The frame takes {latency} and meets its deadline of {deadline} with {gap} to spare."
     times = result.latency_s / deadline_s
-    return f"The frame takes {latency} and misses its deadline of {deadline} by {gap}: {times:.1f} times too long."
+    ratio = f": {times:.1f} times too long" if times >= 1.1 else ""
+    return f"The frame takes {latency} and misses its deadline of {deadline} by {gap}{ratio}."
+
+
+def loss_sentence(result: Result) -> str:
+    """Which frames of which streams were dropped or late; empty if none were."""
+    return " ".join(
+        f"Of {stream.released} frames of {stream.name}, {stream.dropped} were dropped and {stream.misses} were late."
+        for stream in result.streams
+        if stream.released > 1 and stream.dropped + stream.misses > 0
+    )
 
 
 def limit_sentence(result: Result) -> str:
@@ -43,7 +54,7 @@ def limit_sentence(result: Result) -> str:
     resource = max(shares, key=lambda name: shares[name])
     longest = max(result.phases, key=lambda phase: phase.latency_ticks)
     share = shares[resource] / max(1, result.frame.latency_ticks)
-    words = f"{resource[0].upper()}{resource[1:]} limits it: {share:.0%} of the frame's critical path"
+    words = f"{resource[0].upper()}{resource[1:]} limits it: {100 * share:.0f} % of the frame's critical path"
     if len(result.phases) > 1:
         words += (
             f", most of the time in {longest.name} ({format_quantity(ticks_to_seconds(longest.latency_ticks), 's')})"
@@ -65,6 +76,15 @@ def reach_sentence(result: Result) -> str | None:
     if not needs:
         return "No single resource rules the deadline out: overlap, fewer launches or less contention could reach it."
     return "No schedule of this work meets the deadline on this chip: " + " and ".join(needs) + "."
+
+
+def _told_apart(first_s: float, second_s: float) -> tuple[str, str]:
+    """Two durations with three digits, or with as many as it takes to see that they differ."""
+    for digits in range(3, 13):
+        first, second = format_quantity(first_s, "s", digits), format_quantity(second_s, "s", digits)
+        if first != second:
+            break
+    return first, second
 
 
 def _alone_seconds(program: Program, job: int) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from simulator.precision import PRECISIONS, Dtype
-from simulator.sourced import Count, Cycles, Duration, Fraction
+from simulator.sourced import Cycles, Duration, Fraction, Whole
 from simulator.spec import Spec
 from simulator.terms import Fusion, PhaseName
 
@@ -24,7 +24,7 @@ class Kernel(Spec):
     """What the multiplication runs in on a chip that has it; otherwise the chip's 16-bit format."""
     achieved_fraction: Fraction
     """What the kernel reaches of that path's peak on full tiles."""
-    tile_rows: Count
+    tile_rows: Whole
     """Rows of a kernel tile: a multiplication of several rows is padded to a multiple of this."""
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from simulator.catalog import Catalog
 from simulator.chip import Chip
-from simulator.errors import SpecError, nearest
+from simulator.errors import SpecError
 from simulator.graph import build_graph
 from simulator.lowering import Demand, Platform, lower
 from simulator.precision import precision as precision_named
@@ -24,11 +24,16 @@ from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
 from simulator.terms import PhaseName
 from simulator.units import seconds_to_ticks
 from simulator.workload import Workload
+from simulator.workload.spec import MOST_STEPS
 
 PrecisionChoice = str | Mapping[PhaseName, str] | Mapping[str, str] | None
 """One precision for the decoder's phases, or one per phase; None keeps those of the workload."""
 
 DECODER_PHASES = ("prefill", "decode")
+
+MOST_TOKENS = {"prefill": 10**9, "decode": MOST_STEPS}
+MOST_FRAMES = 1_000_000
+"""Frames of one stream: a day at 10 Hz."""
 
 _POLICY = {"drop-if-busy": DropPolicy.DROP_IF_BUSY, "latest": DropPolicy.LATEST, "fifo": DropPolicy.FIFO}
 
@@ -113,11 +118,10 @@ def configure(
         if name not in names:
             raise SpecError(
                 f'{what}: workload {workload.name} must have a "{name}" phase, it has {", ".join(names)}',
-                hint=nearest(name, names),
             )
     for name, count in tokens.items():
-        if count < 1:
-            raise SpecError(f"token count of {name}: must be at least 1, got {count}")
+        if not 1 <= count <= MOST_TOKENS[name]:
+            raise SpecError(f"token count of {name}: must be from 1 to {MOST_TOKENS[name]:,}, got {count:,}")
     pipeline = []
     for phase in workload.pipeline:
         update: dict[str, object] = {"precision": precisions.get(phase.phase, phase.precision)}
@@ -154,10 +158,13 @@ def to_program(setup: Setup) -> Program:
 
 
 def _stream(name: str, spec: StreamSpec, catalog: Catalog, duration_ticks: int) -> Stream:
-    workload = configure(
-        catalog.load_workload(Path(spec.workload) if spec.workload.endswith(".yaml") else spec.workload),
-        precision=spec.precision, prompt_tokens=spec.prompt_tokens, decode_tokens=spec.decode_tokens,
-    )  # fmt: skip
+    num_frames = duration_ticks // seconds_to_ticks(1 / spec.rate)
+    if num_frames > MOST_FRAMES:
+        raise SpecError(
+            f"streams.{name}: must have at most {MOST_FRAMES:,} frames, got {num_frames:,}",
+            hint="make the duration shorter or the rate lower",
+        )
+    workload = _configured(name, spec, catalog)
     offset, period = seconds_to_ticks(spec.offset), seconds_to_ticks(1 / spec.rate)
     ticks = tuple(range(offset, duration_ticks, period))
     if not ticks:
@@ -168,6 +175,17 @@ def _stream(name: str, spec: StreamSpec, catalog: Catalog, duration_ticks: int) 
     deadline = NONE if spec.deadline is None else seconds_to_ticks(spec.deadline)
     depth = NONE if spec.queue_depth is None else spec.queue_depth
     return Stream(name, workload, ticks, deadline, _POLICY[spec.policy], depth, spec.in_flight, spec.priority)
+
+
+def _configured(name: str, spec: StreamSpec, catalog: Catalog) -> Workload:
+    """The workload of a stream with the precisions and token counts of the stream."""
+    workload = catalog.load_workload(Path(spec.workload) if spec.workload.endswith(".yaml") else spec.workload)
+    try:
+        return configure(
+            workload, precision=spec.precision, prompt_tokens=spec.prompt_tokens, decode_tokens=spec.decode_tokens
+        )
+    except SpecError as error:
+        raise SpecError(f"streams.{name}: {error.message}", hint=error.hint) from None
 
 
 def _streams(setup: Setup) -> Streams:

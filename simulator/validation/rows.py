@@ -7,6 +7,7 @@ runtime was chosen with this row in view (`fitted`): such a row is no evidence.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -20,19 +21,27 @@ COLUMNS = ("chip", "runtime", "workload", "precision", "phase", "prompt_tokens",
 
 @dataclass(frozen=True)
 class MeasuredRow:
-    """One measurement. `measured_s` is the phase (prefill) or one token (decode), in seconds."""
+    """One measurement."""
 
+    place: str
+    """File and line."""
+    cells: dict[str, str]
+    """The row as it was written, by column."""
     chip: str
     runtime: str
     workload: str
     precision: str
     phase: str
-    prompt_tokens: int
+    tokens: int
     """Tokens in the KV cache before the phase (decode) or computed by it (prefill)."""
     measured_s: float
-    source: str
+    """Seconds of the phase (prefill) or of one token (decode)."""
+    unit: str
     is_fitted: bool
-    note: str
+
+    def in_unit(self, seconds: float) -> float:
+        """Seconds in the unit of the row."""
+        return seconds * 1e3 if self.unit == "ms" else 1 / seconds
 
 
 def first_contact() -> list[MeasuredRow]:
@@ -52,26 +61,47 @@ def read_rows(path: Path) -> Iterator[MeasuredRow]:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SpecError(f"{path}: must be a CSV file that can be read, got: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: must be a CSV file in UTF-8, got other bytes") from None
     reader = csv.DictReader(text.splitlines())
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise SpecError(f"{path}:1  must have the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
     for line, cells in enumerate(reader, start=2):
+        if None in cells or None in cells.values():
+            raise SpecError(f"{path}:{line}  must have {len(reader.fieldnames or ())} cells as the first line has")
         yield _row(cells, f"{path}:{line}")
 
 
-def _row(cells: dict[str, str], where: str) -> MeasuredRow:
-    phase, unit = cells["phase"], cells["unit"]
-    if phase not in ("prefill", "decode"):
-        raise SpecError(f'{where}  phase: must be prefill or decode, got "{phase}"')
-    tokens = cells["prompt_tokens" if phase == "prefill" else "context_tokens"]
-    try:
-        value, prompt_tokens = float(cells["value"]), int(tokens)
-    except ValueError:
-        raise SpecError(f'{where}  value and tokens: must be numbers, got "{cells["value"]}" and "{tokens}"') from None
-    if unit not in ("ms", "tok/s") or value <= 0:
-        raise SpecError(f'{where}  value: must be above zero in ms or tok/s, got "{cells["value"]} {unit}"')
+def _row(cells: dict[str, str], place: str) -> MeasuredRow:
+    for column, allowed in (("phase", ("prefill", "decode")), ("unit", ("ms", "tok/s")), ("fitted", ("yes", "no"))):
+        if cells[column] not in allowed:
+            raise SpecError(f'{place}  {column}: must be {" or ".join(allowed)}, got "{cells[column]}"')
+    of_phase = "prompt_tokens" if cells["phase"] == "prefill" else "context_tokens"
+    tokens = _number(cells, of_phase, place)
+    value = _number(cells, "value", place)
+    if tokens != int(tokens):
+        raise SpecError(f'{place}  {of_phase}: must be a whole number, got "{cells[of_phase]}"')
     return MeasuredRow(
-        cells["chip"], cells["runtime"], cells["workload"], cells["precision"], phase, prompt_tokens,
-        value / 1e3 if unit == "ms" else 1 / value, cells["source"], cells["fitted"] == "yes", cells["note"],
-    )  # fmt: skip
+        place=place,
+        cells=cells,
+        chip=cells["chip"],
+        runtime=cells["runtime"],
+        workload=cells["workload"],
+        precision=cells["precision"],
+        phase=cells["phase"],
+        tokens=int(tokens),
+        measured_s=value / 1e3 if cells["unit"] == "ms" else 1 / value,
+        unit=cells["unit"],
+        is_fitted=cells["fitted"] == "yes",
+    )
+
+
+def _number(cells: dict[str, str], column: str, place: str) -> float:
+    try:
+        value = float(cells[column])
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise SpecError(f'{place}  {column}: must be a number above zero, got "{cells[column]}"')
+    return value

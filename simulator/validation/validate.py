@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from scipy.stats import kendalltau
+
 from simulator.catalog import Catalog
+from simulator.errors import SpecError
 from simulator.simulation.setup import single_run
 from simulator.simulation.simulate import simulate
 from simulator.units import ticks_to_seconds
@@ -26,7 +29,7 @@ class ValidatedRow:
 
     @property
     def error(self) -> float:
-        """Signed fraction of the measured value; positive: the simulation is too slow."""
+        """Signed fraction of the measured time; positive: the simulation is too slow."""
         return self.simulated_s / self.row.measured_s - 1
 
 
@@ -46,53 +49,79 @@ def validate(
     """
     validated = []
     for number, row in enumerate(rows, start=1):
-        setup = single_run(
-            catalog.load_chip(row.chip), catalog.load_workload(row.workload), catalog.load_runtime(row.runtime),
-            precision=row.precision, prompt_tokens=row.prompt_tokens, decode_tokens=1,
-        )  # fmt: skip
-        result = simulate(setup)
-        phase = next(phase for phase in result.phases if phase.name == row.phase)
-        simulated_s = ticks_to_seconds(phase.latency_ticks)
-        validated.append(ValidatedRow(row, simulated_s, result.phase_limit(phase)))
+        try:
+            validated.append(_validated(row, catalog))
+        except SpecError as error:
+            raise SpecError(f"{row.place}  {error.message}", hint=error.hint) from None
         if on_row is not None:
             on_row(number)
     return validated
 
 
+def _validated(row: MeasuredRow, catalog: Catalog) -> ValidatedRow:
+    setup = single_run(
+        catalog.load_chip(row.chip), catalog.load_workload(row.workload), catalog.load_runtime(row.runtime),
+        precision=row.precision, prompt_tokens=row.tokens, decode_tokens=1,
+    )  # fmt: skip
+    result = simulate(setup)
+    phase = result.phase(row.phase)
+    assert phase is not None  # `single_run` refuses token counts of phases that are not there
+    return ValidatedRow(row, ticks_to_seconds(phase.latency_ticks), result.phase_limit(phase))
+
+
 def summary(validated: Sequence[ValidatedRow]) -> list[dict[str, Any]]:
-    """Mean absolute error, signed bias and the worst row: of all rows, and of those that no constant was fitted on."""
-    sets = []
-    for name, members in (
-        ("all", list(validated)),
-        ("not fitted", [item for item in validated if not item.row.is_fitted]),
-    ):
-        errors = [item.error for item in members]
-        sets.append(
-            {
-                "name": name,
-                "rows": len(members),
-                "fitted": sum(item.row.is_fitted for item in members),
-                "mape": sum(map(abs, errors)) / len(errors) if errors else None,
-                "bias": sum(errors) / len(errors) if errors else None,
-                "worst": max(errors, key=abs) if errors else None,
-            }
-        )
-    return sets
+    """Errors of all rows, and of those that no constant was chosen on.
+
+    `mape` is the mean absolute error, `bias` the mean signed error, `p90` the absolute error that nine rows of ten do
+    not exceed (nearest rank), `worst` the largest, all as fractions; `kendall_tau` compares the order of measured and
+    simulated times. None where there are too few rows.
+    """
+    not_fitted = [item for item in validated if not item.row.is_fitted]
+    return [_set("all", list(validated)), _set("not fitted", not_fitted)]
+
+
+def _set(name: str, members: list[ValidatedRow]) -> dict[str, Any]:
+    errors = [item.error for item in members]
+    absolute = sorted(map(abs, errors))
+    tau = None
+    if len(members) > 1:
+        measured, simulated = ([value(item) for item in members] for value in (_measured_s, _simulated_s))
+        tau = float(kendalltau(measured, simulated).statistic)
+    return {
+        "name": name,
+        "rows": len(members),
+        "fitted": sum(item.row.is_fitted for item in members),
+        "constants": None,
+        "mape": sum(absolute) / len(absolute) if absolute else None,
+        "bias": sum(errors) / len(errors) if errors else None,
+        "p90": absolute[-(-9 * len(absolute) // 10) - 1] if absolute else None,
+        "worst": max(errors, key=abs) if errors else None,
+        "kendall_tau": tau,
+    }
+
+
+def _measured_s(item: ValidatedRow) -> float:
+    return item.row.measured_s
+
+
+def _simulated_s(item: ValidatedRow) -> float:
+    return item.simulated_s
 
 
 def to_dict(validated: Sequence[ValidatedRow]) -> dict[str, Any]:
-    """Everything as plain values for JSON."""
+    """Everything as plain values for JSON: the columns of each row, and beside them what was simulated."""
     return {
         "schema": SCHEMA,
         "sets": summary(validated),
         "rows": [
             {
-                "chip": item.row.chip, "runtime": item.row.runtime, "workload": item.row.workload,
-                "precision": item.row.precision, "phase": item.row.phase, "tokens": item.row.prompt_tokens,
-                "measured_s": item.row.measured_s, "simulated_s": item.simulated_s, "error": item.error,
-                "limited_by": item.limited_by, "fitted": item.row.is_fitted, "source": item.row.source,
-                "note": item.row.note,
+                **item.row.cells,
+                "value": float(item.row.cells["value"]),
+                "simulated": item.row.in_unit(item.simulated_s),
+                "error": item.error,
+                "fitted": item.row.is_fitted,
+                "limited_by": item.limited_by,
             }
             for item in validated
         ],
-    }  # fmt: skip
+    }

