@@ -52,7 +52,7 @@ RUNTIME = """\
 name: plain
 title: Plain software
 launch: {value: 1 kcycles, source: me, status: assumed}
-enqueue: {value: 5 us, source: me, status: measured}
+enqueue: {value: 10 kcycles, source: me, status: measured}
 graph_phases: [decode]
 prefetches_weights: true
 weight_buffers: 2

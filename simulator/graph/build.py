@@ -288,10 +288,11 @@ def _action_step(expert: ActionExpert, *, tokens: int, samples: int, cached_keys
     )  # fmt: skip
     operators, edges = _self_attention(expert, rows, attention, has_bias=False, writes_cache=False)
     ffn, ffn_edges = _gated_ffn(expert, rows)
+    operators, edges = [*operators, *ffn], [*edges, *ffn_edges]
     if expert.adaptive_norm:
-        operators, edges = _with_modulation("norm_1", operators, edges, expert.hidden)
-        ffn, ffn_edges = _with_modulation("norm_2", ffn, ffn_edges, expert.hidden)
-    layer = OperatorGraph("layer", [*operators, *ffn], [*edges, *ffn_edges])
+        for norm in ("norm_2", "norm_1"):
+            operators, edges = _with_modulation(norm, operators, edges, expert.hidden)
+    layer = OperatorGraph("layer", operators, edges)
     return Step(
         (
             Block(_action_input(expert, rows), 1),
@@ -304,7 +305,7 @@ def _action_step(expert: ActionExpert, *, tokens: int, samples: int, cached_keys
 def _with_modulation(
     norm: str, operators: list[Operator], edges: list[tuple[str, str]], hidden: int
 ) -> tuple[list[Operator], list[tuple[str, str]]]:
-    """Puts the matrix that makes scale, shift and gate from the time embedding (one row) before a norm."""
+    """Puts first the matrix that makes scale, shift and gate of a norm from the time embedding (one row)."""
     modulation = MatMul(f"modulation_{norm}", (), rows=1, inputs=hidden, outputs=3 * hidden, has_bias=True)
     return [modulation, *operators], [(modulation.name, norm), *edges]
 

@@ -46,7 +46,7 @@ def matrix_cycles(
     every cluster has a share.
 
     Formula:  tiles = ceil(m/p) ceil(n/q);  t = p q k' / (e M) * ceil(tiles/S)            tiles >= S
-              t = p q ceil(k'/(tk s)) tk / (e M), s = min(S // tiles, k'/tk)              tiles <  S
+              t = p q ceil(k'/(tk s)) tk / (e M), s = S // tiles                          tiles <  S
               with k' = k rounded up to the tile depth tk, M = MAC/cycle of a cluster, e = achieved fraction
     Source:   [roadline-op-fit] section 3.1 (tiles and waves), [roadline-e2e-fit] section 3.1 (rows padded to the kernel
               tile, one fraction per path)
@@ -63,8 +63,7 @@ def matrix_cycles(
     depth_tiles = -(-inputs // tile_k)
     if tiles >= clusters:
         return tile_m * tile_n * depth_tiles * tile_k / rate * -(-tiles // clusters)
-    splits = min(clusters // tiles, depth_tiles)
-    return tile_m * tile_n * -(-depth_tiles // splits) * tile_k / rate
+    return tile_m * tile_n * -(-depth_tiles // (clusters // tiles)) * tile_k / rate
 
 
 def vector_matrix_cycles(rows: int, inputs: int, outputs: int, cluster: Cluster) -> float:

@@ -44,8 +44,7 @@ EXIT, HOST_DONE, LAST_LOAD = -1, -2, -3
 class Cursor:
     """The tasks that the next kernel may have to wait for."""
 
-    exit: tuple[int, ...]
-    """The tasks with which the last kernel ends."""
+    exit: int
     host: int
     last_load: int
     buffers: list[int]
@@ -55,13 +54,13 @@ class Cursor:
 def anchored_cursor(platform: Platform) -> Cursor:
     """A cursor on the anchors of the fragment before."""
     buffers = platform.runtime.weight_buffers
-    return Cursor((EXIT,), HOST_DONE, LAST_LOAD, [LAST_LOAD - buffers + index for index in range(buffers)])
+    return Cursor(EXIT, HOST_DONE, LAST_LOAD, [LAST_LOAD - buffers + index for index in range(buffers)])
 
 
 def end_fragment(builder: FragmentBuilder, cursor: Cursor, operation: int) -> Fragment:
     """Adds the anchors, as tasks of an operation of their phase, and freezes the fragment."""
-    for tasks in (*([task] for task in cursor.buffers), [cursor.last_load], [cursor.host], cursor.exit):
-        builder.milestone(tasks, operation=operation)
+    for task in (*cursor.buffers, cursor.last_load, cursor.host, cursor.exit):
+        builder.milestone([task], operation=operation)
     return builder.build()
 
 
@@ -75,14 +74,12 @@ def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, opera
     before = [] if is_first else [EXIT, HOST_DONE]
     if is_phase and not is_first:
         before += [LAST_LOAD, *cursor.buffers]
-    seconds = platform.runtime.enqueue.value
-    if replays_graph and seconds > 0:
-        begin = builder.compute(
-            platform.HOST_UNIT, seconds * platform.chip.host.clock.value, before, operation=operation, cause=HOST
-        )
+    enqueue_cycles = platform.runtime.enqueue.value
+    if replays_graph and enqueue_cycles > 0:
+        begin = builder.compute(platform.HOST_UNIT, enqueue_cycles, before, operation=operation, cause=HOST)
     else:
         begin = builder.milestone(before, operation=operation)
-    cursor.exit, cursor.host = (begin,), begin
+    cursor.exit = cursor.host = begin
     if is_first or is_phase:
         cursor.last_load = begin
         cursor.buffers = [begin] * len(cursor.buffers)
@@ -103,20 +100,25 @@ class KernelEmitter:
         """The fragment with its anchors."""
         return end_fragment(self._builder, self._cursor, self._host_operation)
 
-    def emit(self, kernel: KernelWork, operation: int) -> None:
-        """Adds the tasks of one kernel."""
+    def emit(self, kernel: KernelWork, operation: int) -> tuple[int, int]:
+        """Adds the tasks of one kernel; returns the task with which it begins and the one with which it ends."""
         begin = self._launch(operation)
-        spilled_in, spilled_out, resident = self._residency(kernel)
-        self._cursor.exit = self._pieces(kernel, begin, spilled_in, spilled_out, operation)
-        for memory, size_bytes in resident:
-            self._builder.hold(memory, size_bytes, begin, self._cursor.exit[-1])
+        self._cursor.exit = self._pieces(kernel, begin, operation)
+        return begin, self._cursor.exit
+
+    def hold(self, size_bytes: int, first_task: int, last_task: int) -> None:
+        """Records that activations take space from one task to another, spread over the room for them."""
+        rooms = self._platform.activation_room
+        total = sum(room for _, room in rooms)
+        for memory, room in rooms:
+            self._builder.hold(memory, size_bytes * room // total, first_task, last_task)
 
     def _launch(self, operation: int) -> int:
         """The task after which the kernel may work: its launch, or what it follows if launching is free."""
         platform, cursor, runtime = self._platform, self._cursor, self._platform.runtime
-        after = [*cursor.exit]
+        after = [cursor.exit]
         if not self._replays_graph and runtime.enqueue.value > 0:
-            cycles = runtime.enqueue.value * platform.chip.host.clock.value
+            cycles = runtime.enqueue.value
             cursor.host = self._builder.compute(
                 platform.HOST_UNIT, cycles, [cursor.host], operation=self._host_operation, cause=HOST
             )
@@ -127,54 +129,35 @@ class KernelEmitter:
             )
         return self._builder.milestone(after, operation=operation)
 
-    def _residency(self, kernel: KernelWork) -> tuple[int, int, list[tuple[int, int]]]:
-        """(input bytes from DRAM, output bytes to DRAM, what stays in which memory).
-
-        Activations stay on the chip as far as there is room; of what does not fit, inputs and outputs go to DRAM in
-        proportion.
-        """
-        total = kernel.input_bytes + kernel.output_bytes
-        resident, left = [], total
-        for memory, room in self._platform.activation_room:
-            held = min(left, room)
-            resident.append((memory, held))
-            left -= held
-        if not left:
-            return 0, 0, resident
-        spilled_in = kernel.input_bytes * left // total
-        return spilled_in, left - spilled_in, resident
-
-    def _pieces(
-        self, kernel: KernelWork, begin: int, spilled_in: int, spilled_out: int, operation: int
-    ) -> tuple[int, ...]:
-        """The stream of a kernel, piece by piece; returns the tasks with which the kernel ends, the last one last."""
+    def _pieces(self, kernel: KernelWork, begin: int, operation: int) -> int:
+        """The stream of a kernel, piece by piece; returns the task with which the kernel ends."""
         platform, cursor, builder = self._platform, self._cursor, self._builder
-        loaded, stored = kernel.streamed_bytes + spilled_in, spilled_out + kernel.cache_write_bytes
-        waits_for_launch = spilled_in > 0 or not platform.runtime.prefetches_weights
-        load_cause = _largest_stream(kernel, spilled_in)
-        store_cause = KV_CACHE if kernel.cache_write_bytes > spilled_out else ACTIVATIONS
-        count = self._count(kernel, loaded + stored)
+        waits_for_launch = not (platform.runtime.prefetches_weights and kernel.is_known_early)
+        load_cause = _largest_stream(kernel)
+        store_cause = KV_CACHE if kernel.cache_write_bytes > kernel.spilled_output_bytes else ACTIVATIONS
+        count = self._count(kernel)
+        ends: list[int] = []
         store = begin
-        works: list[int] = []
-        for index, (load_bytes, store_bytes) in enumerate(
-            zip(split_evenly(loaded, count), split_evenly(stored, count), strict=True)
+        for load_bytes, store_bytes in zip(
+            split_evenly(kernel.loaded_bytes, count), split_evenly(kernel.stored_bytes, count), strict=True
         ):
             after = [begin]
             if load_bytes:
-                waits = [cursor.last_load, cursor.buffers[0]]
-                if index == 0 and waits_for_launch:
-                    waits.append(begin)
+                waits = [cursor.last_load, cursor.buffers[0]] + ([begin] if waits_for_launch else [])
                 cursor.last_load = self._transfer(load_bytes, waits, operation, load_cause)
                 after.append(cursor.last_load)
-            works.append(self._work(kernel, count, after, operation))
+            work = self._work(kernel, count, after, operation)
             if load_bytes:
-                cursor.buffers = [*cursor.buffers[1:], works[-1]]
-                builder.hold(platform.LOCAL, min(load_bytes, platform.stream_buffer_bytes), cursor.last_load, works[-1])
+                cursor.buffers = [*cursor.buffers[1:], work]
+                builder.hold(platform.LOCAL, min(load_bytes, platform.stream_buffer_bytes), cursor.last_load, work)
             if store_bytes:
-                store = self._transfer(store_bytes, [works[-1], store], operation, store_cause)
-        return (store,) if stored else tuple(works)
+                store = self._transfer(store_bytes, [work, store], operation, store_cause)
+            ends.append(store if store_bytes else work)
+        return ends[0] if count == 1 else builder.milestone(ends, operation=operation)
 
-    def _count(self, kernel: KernelWork, streamed: int) -> int:
+    def _count(self, kernel: KernelWork) -> int:
+        """Into how many pieces a kernel is cut."""
+        streamed = kernel.loaded_bytes + kernel.stored_bytes
         is_pipelined = streamed > WHOLE_BYTES or (kernel.matrix_cycles > 0 and kernel.vector_cycles > 0)
         if not is_pipelined:
             return 1
@@ -183,7 +166,8 @@ class KernelEmitter:
 
     def _work(self, kernel: KernelWork, count: int, after: list[int], operation: int) -> int:
         """Convert, multiply and vector work on one piece; returns the last of them, or a join if there is none."""
-        platform, last = self._platform, NOTHING
+        platform = self._platform
+        last: int | None = None
         for unit, cycles, cause in (
             (platform.VECTOR, kernel.conversion_cycles, CONVERSION),
             (platform.MATRIX, kernel.matrix_cycles, MATRIX),
@@ -192,20 +176,20 @@ class KernelEmitter:
             if cycles > 0:
                 last = self._builder.compute(unit, cycles / count, after, operation=operation, cause=cause)
                 after = [last]
-        return self._builder.milestone(after, operation=operation) if last == NOTHING else last
+        return self._builder.milestone(after, operation=operation) if last is None else last
 
     def _transfer(self, size_bytes: int, after: list[int], operation: int, cause: int) -> int:
         platform = self._platform
         return self._builder.transfer(
-            platform.READ, size_bytes, after, master=platform.accelerator_master,
+            platform.ACCELERATOR_ROUTE, size_bytes, after, master=platform.accelerator_master,
             rate_cap_bytes_per_s=platform.rate_cap_bytes_per_s, operation=operation, cause=cause,
         )  # fmt: skip
 
 
-NOTHING = -(10**9)
-"""No task; anchors are small negative numbers."""
-
-
-def _largest_stream(kernel: KernelWork, spilled_in: int) -> int:
-    sizes = {WEIGHTS: kernel.weight_bytes, KV_CACHE: kernel.cache_read_bytes, ACTIVATIONS: spilled_in}
+def _largest_stream(kernel: KernelWork) -> int:
+    sizes = {
+        WEIGHTS: kernel.weight_bytes + kernel.row_bytes,
+        KV_CACHE: kernel.cache_read_bytes,
+        ACTIVATIONS: kernel.spilled_input_bytes,
+    }
     return max(sizes, key=lambda cause: sizes[cause])

@@ -22,15 +22,17 @@ class KernelWork:
     name: str
     flop: int
     weight_bytes: int
-    """Weights and table rows read from DRAM."""
+    """Weights read from DRAM."""
+    row_bytes: int
+    """Rows of a table read from DRAM; which rows is known only when the kernel starts."""
     cache_read_bytes: int
     """KV cache read from DRAM."""
     cache_write_bytes: int
     """KV cache written to DRAM."""
-    input_bytes: int
-    """Activations that come from other kernels."""
-    output_bytes: int
-    """Activations that go to other kernels."""
+    spilled_input_bytes: int
+    """Activations read from DRAM because they did not fit on the chip."""
+    spilled_output_bytes: int
+    """Activations written to DRAM because they do not fit on the chip."""
     conversion_cycles: float
     """Vector work on weights before they can be multiplied."""
     matrix_cycles: float
@@ -39,9 +41,19 @@ class KernelWork:
     """Other vector work: softmax, norms, activations; also multiplications that run better there."""
 
     @property
-    def streamed_bytes(self) -> int:
+    def loaded_bytes(self) -> int:
         """Bytes that pass through the streaming buffers."""
-        return self.weight_bytes + self.cache_read_bytes
+        return self.weight_bytes + self.row_bytes + self.cache_read_bytes + self.spilled_input_bytes
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes that leave for DRAM."""
+        return self.cache_write_bytes + self.spilled_output_bytes
+
+    @property
+    def is_known_early(self) -> bool:
+        """Whether all that it loads can be named before it starts: weights can, results of other kernels cannot."""
+        return self.loaded_bytes == self.weight_bytes
 
 
 def group_operators(graph: OperatorGraph, fusions: tuple[Fusion, ...]) -> list[list[Operator]]:
@@ -56,23 +68,27 @@ def group_operators(graph: OperatorGraph, fusions: tuple[Fusion, ...]) -> list[l
     return groups
 
 
-def kernel_work(graph: OperatorGraph, operators: list[Operator], *, platform: Platform, body: Precision) -> KernelWork:
+def kernel_work(
+    operators: list[Operator], *, platform: Platform, body: Precision, spilled_input_bytes: int = 0,
+    spilled_output_bytes: int = 0,
+) -> KernelWork:  # fmt: skip
     """The bytes and cycles of one kernel.
 
     Args:
-        graph: the graph that the operators belong to.
         operators: one group of `group_operators`.
         platform: chip and runtime.
         body: precision of the matrices.
+        spilled_input_bytes: activations that it reads from DRAM.
+        spilled_output_bytes: activations that it writes to DRAM.
     Raises:
         SpecError: when the platform cannot run the precision.
     """
-    weights = conversion = matrix = vector = 0.0
-    cache_read = cache_write = 0
+    conversion = matrix = vector = 0.0
+    weights = rows = cache_read = cache_write = 0
     for operator in _merged(operators):
         if isinstance(operator, MatMul):
             used = platform.head_precision(body) if operator.role == "head" else body
-            weights += _weight_bytes(operator, used)
+            weights += matrix_bytes(operator, used)
             on_matrix, on_vector, converting = _matmul_cycles(operator, used, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, Attention):
@@ -82,18 +98,18 @@ def kernel_work(graph: OperatorGraph, operators: list[Operator], *, platform: Pl
         elif isinstance(operator, Elementwise):
             vector += _elementwise_cycles(operator, body, platform)
         elif isinstance(operator, Embedding):
-            weights += operator.output_elements * body.activation_bytes
+            rows += operator.output_elements * body.activation_bytes
         elif isinstance(operator, CacheWrite):
             cache_write += operator.cache_elements * platform.kv_bytes
-    inputs, outputs = _outside_elements(graph, operators)
     return KernelWork(
         name="+".join(operator.name for operator in operators),
         flop=sum(operator.flop for operator in operators),
-        weight_bytes=int(weights),
+        weight_bytes=weights,
+        row_bytes=rows,
         cache_read_bytes=cache_read,
         cache_write_bytes=cache_write,
-        input_bytes=inputs * body.activation_bytes,
-        output_bytes=outputs * body.activation_bytes,
+        spilled_input_bytes=spilled_input_bytes,
+        spilled_output_bytes=spilled_output_bytes,
         conversion_cycles=conversion,
         matrix_cycles=matrix,
         vector_cycles=vector,
@@ -108,7 +124,7 @@ def _merged(operators: list[Operator]) -> list[Operator]:
         if (
             isinstance(operator, MatMul)
             and isinstance(last, MatMul)
-            and (operator.rows, operator.inputs, operator.role) == (last.rows, last.inputs, last.role)
+            and (operator.rows, operator.inputs) == (last.rows, last.inputs)
         ):
             merged[-1] = MatMul(
                 f"{last.name}+{operator.name}", (), rows=last.rows, inputs=last.inputs,
@@ -119,7 +135,7 @@ def _merged(operators: list[Operator]) -> list[Operator]:
     return merged
 
 
-def _weight_bytes(operator: MatMul, used: Precision) -> int:
+def matrix_bytes(operator: MatMul, used: Precision) -> int:
     """Bytes of a matrix and its bias, which stays in the activations' format."""
     bias = operator.outputs * used.activation_bytes if operator.has_bias else 0
     return used.matrix_bytes(operator.outputs, operator.inputs) + bias
@@ -168,16 +184,3 @@ def _elementwise_cycles(operator: Elementwise, body: Precision, platform: Platfo
         (operator.input_elements + operator.output_elements) * body.activation_bytes,
         platform.chip.cluster,
     )
-
-
-def _outside_elements(graph: OperatorGraph, operators: list[Operator]) -> tuple[int, int]:
-    """Activation elements that enter and leave a kernel; what stays between its operators stays in registers."""
-    names = {operator.name for operator in operators}
-    inputs = outputs = 0
-    for operator in operators:
-        inside = sum(before.output_elements for before in graph.predecessors(operator.name) if before.name in names)
-        inputs += max(0, operator.input_elements - inside)
-        after = graph.successors(operator.name)
-        if not after or any(successor.name not in names for successor in after):
-            outputs += operator.output_elements
-    return inputs, outputs

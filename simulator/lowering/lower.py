@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from simulator.errors import Infeasible
-from simulator.graph import OperatorGraph, PhaseGraph, WorkloadGraph
+from simulator.graph import Embedding, MatMul, OperatorGraph, PhaseGraph, WorkloadGraph
 from simulator.lowering.emit import CAUSES, KernelEmitter, step_start
-from simulator.lowering.kernel import group_operators, kernel_work
+from simulator.lowering.kernel import group_operators, kernel_work, matrix_bytes
 from simulator.lowering.platform import Platform
+from simulator.lowering.residency import activations_of, resident_bytes
 from simulator.precision import precision
 from simulator.program.program import NONE, Background, Labels, Program, Streams
 from simulator.program.template import Fragment, Part, join
@@ -29,6 +30,8 @@ class Demand:
 
     graph: WorkloadGraph
     priority: int = 0
+    in_flight: int = 1
+    """Frames that may be computed at the same time, each with a KV cache of its own."""
 
 
 @dataclass
@@ -126,30 +129,50 @@ class _PhaseLowering:
     def _block(self, graph: OperatorGraph) -> tuple[Fragment, list[tuple[int, int]]]:
         """The fragment of one repetition, and the flop that it adds to which rows of the operations."""
         if id(graph) not in self._lowered:
-            emitter = KernelEmitter(self._platform, replays_graph=self._replays_graph, host_operation=self._host)
-            flop = []
-            for group in group_operators(graph, self._platform.runtime.fusions):
-                work = kernel_work(graph, group, platform=self._platform, body=precision(self._phase.precision))
-                if work.name not in self._rows:
-                    self._rows[work.name] = self._operations.add(f"{self._phase.name}.{work.name}", self._index)
-                emitter.emit(work, self._rows[work.name])
-                flop.append((self._rows[work.name], work.flop))
-            self._lowered[id(graph)] = emitter.build(), flop
+            self._lowered[id(graph)] = self._lower_block(graph)
         return self._lowered[id(graph)]
+
+    def _lower_block(self, graph: OperatorGraph) -> tuple[Fragment, list[tuple[int, int]]]:
+        platform, body = self._platform, precision(self._phase.precision)
+        kernels = group_operators(graph, platform.runtime.fusions)
+        tensors = activations_of(graph, kernels, body.activation_bytes)
+        room_bytes = sum(room for _, room in platform.activation_room)
+        resident = resident_bytes(tensors, len(kernels), room_bytes)
+        spilled = [tensor.size_bytes - kept for tensor, kept in zip(tensors, resident, strict=True)]
+        emitter = KernelEmitter(platform, replays_graph=self._replays_graph, host_operation=self._host)
+        flop, spans = [], []
+        for index, operators in enumerate(kernels):
+            work = kernel_work(
+                operators, platform=platform, body=body,
+                spilled_input_bytes=sum(
+                    size for tensor, size in zip(tensors, spilled, strict=True) if index in tensor.consumers
+                ),
+                spilled_output_bytes=sum(
+                    size for tensor, size in zip(tensors, spilled, strict=True) if index == tensor.producer
+                ),
+            )  # fmt: skip
+            if work.name not in self._rows:
+                self._rows[work.name] = self._operations.add(f"{self._phase.name}.{work.name}", self._index)
+            spans.append(emitter.emit(work, self._rows[work.name]))
+            flop.append((self._rows[work.name], work.flop))
+        for tensor, kept in zip(tensors, resident, strict=True):
+            life = tensor.life(len(kernels))
+            emitter.hold(kept, spans[life[0]][0], spans[life[-1]][1])
+        return emitter.build(), flop
 
 
 def _check_capacity(demands: Sequence[Demand], platform: Platform) -> None:
     capacity = platform.chip.dram.capacity.value
     needs: list[tuple[str, int]] = []
     for demand in demands:
-        graph = demand.graph
-        precisions = {_COMPONENT[phase.name]: phase.precision for phase in graph.phases}
-        for component, parameters in graph.component_parameters.items():
-            if component in precisions:
-                size_bytes = precision(precisions[component]).matrix_bytes(1, parameters)
-                needs.append((f"{graph.name} {component} weights", size_bytes))
-        if graph.kv_elements:
-            needs.append((f"{graph.name} kv cache", graph.kv_elements * platform.kv_bytes))
+        components: dict[str, int] = {}
+        for phase in demand.graph.phases:
+            component = COMPONENT_OF_PHASE[phase.name]
+            components[component] = max(components.get(component, 0), _stored_weight_bytes(phase, platform))
+        needs += [(f"{demand.graph.name} {name} weights", size_bytes) for name, size_bytes in components.items()]
+        if demand.graph.kv_elements:
+            cache_bytes = demand.graph.kv_elements * platform.kv_bytes * demand.in_flight
+            needs.append((f"{demand.graph.name} kv cache", cache_bytes))
     total = sum(size_bytes for _, size_bytes in needs)
     if total > capacity:
         listing = ", ".join(f"{name} {format_quantity(size_bytes, 'B')}" for name, size_bytes in needs)
@@ -161,4 +184,21 @@ def _check_capacity(demands: Sequence[Demand], platform: Platform) -> None:
         )  # fmt: skip
 
 
-_COMPONENT = {"vision": "vision", "prefill": "decoder", "decode": "decoder", "action": "action"}
+def _stored_weight_bytes(phase: PhaseGraph, platform: Platform) -> int:
+    """Bytes of all weights that a phase uses, each as the runtime keeps it.
+
+    A tied head is the embedding table if both are kept in the same format, and a copy of its own otherwise.
+    """
+    body = precision(phase.precision)
+    total = 0
+    for operator, repeats in phase.operators():
+        if isinstance(operator, MatMul):
+            used = platform.head_precision(body) if operator.role == "head" else body
+            is_the_table = operator.shares_weights and used.weight_bits == 8 * body.activation_bytes
+            total += 0 if is_the_table else repeats * matrix_bytes(operator, used)
+        elif isinstance(operator, Embedding):
+            total += operator.parameters * body.activation_bytes
+    return total
+
+
+COMPONENT_OF_PHASE = {"vision": "vision", "prefill": "decoder", "decode": "decoder", "action": "action"}

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 
 from simulator.chip import Chip, MatrixPath
-from simulator.errors import SpecError, nearest
+from simulator.errors import Infeasible, SpecError, nearest
 from simulator.precision import DTYPE_BITS, Dtype, Precision, precision
 from simulator.program.program import Resources
 from simulator.runtime import Kernel, Runtime
@@ -43,8 +43,8 @@ class Platform:
     LAUNCH = 2
     HOST_UNIT = 3
     # routes
-    READ = 0
-    BACKGROUND = 1
+    ACCELERATOR_ROUTE = 0
+    BACKGROUND_ROUTE = 1
     # memories
     LOCAL = 0
 
@@ -110,8 +110,20 @@ class Platform:
 
     @property
     def stream_buffer_bytes(self) -> int:
-        """Bytes of one buffer of one tenant that weights stream through."""
-        return int(self.chip.cluster_sram_bytes * STREAMING_SHARE) // self.runtime.weight_buffers // self.tenants
+        """Bytes of one buffer of one tenant that weights stream through.
+
+        Raises:
+            Infeasible: when nothing is left for a buffer.
+        """
+        streaming = int(self.chip.cluster_sram_bytes * STREAMING_SHARE)
+        buffers = self.runtime.weight_buffers * self.tenants
+        if streaming < buffers:
+            raise Infeasible(
+                f"chip {self.chip.name}: local SRAM of {streaming} B for streams does not hold {buffers} buffers",
+                demand=buffers, bound=streaming, unit="B",
+                hint=f"make clusters.{self.chip.accelerator}.sram.capacity larger, or run fewer frames at once",
+            )  # fmt: skip
+        return streaming // buffers
 
     @cached_property
     def activation_room(self) -> tuple[tuple[int, int], ...]:
@@ -147,8 +159,9 @@ class Platform:
         for candidate in (wanted, "fp16", "bf16"):
             if candidate in path.macs_per_cycle and DTYPE_BITS[candidate] >= DTYPE_BITS[wanted]:
                 return candidate
+        or_wider = " or a 16-bit format" if DTYPE_BITS[wanted] <= 16 else ""
         raise SpecError(
-            f"precision: chip {self.chip.name} must multiply {wanted} or a 16-bit format, "
+            f"precision: chip {self.chip.name} must multiply {wanted}{or_wider}, "
             f"got a matrix engine with {', '.join(path.macs_per_cycle)} only",
             hint="choose a precision whose weights and activations the chip has, such as w8a8 for int8",
         )

@@ -156,7 +156,7 @@ def key_figure(spec: Spec) -> str:
         dtype, rate = max(_dense_rates(spec.cluster, "native").items(), key=lambda item: item[1])
         return f"{_rate(rate, dtype)} {dtype} dense, DRAM {format_quantity(spec.dram.peak_bytes_per_s, 'B/s', DIGITS)}"
     if isinstance(spec, Runtime):
-        return f"launch {spec.launch.value:g} cycles, enqueue {format_quantity(spec.enqueue.value, 's', DIGITS)}"
+        return f"launch {spec.launch.value:g} cycles, enqueue {spec.enqueue.value:g}"
     if isinstance(spec, Workload):
         return " > ".join(phase.phase for phase in spec.pipeline)
     if isinstance(spec, Scenario):

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from simulator.precision import PRECISIONS, Dtype
-from simulator.sourced import Cycles, Duration, Fraction, Whole
+from simulator.sourced import Cycles, Fraction, Whole
 from simulator.spec import Spec
 from simulator.terms import Fusion, PhaseName
 
@@ -46,8 +46,8 @@ class Runtime(Spec):
     """The name for people."""
     launch: Cycles
     """Fixed cost of a kernel on the accelerator, in cycles of its clock: start, ramp of the DRAM stream, drain."""
-    enqueue: Duration
-    """Time the host needs for one kernel, or for one graph of kernels."""
+    enqueue: Cycles
+    """Cycles of the host's clock that it needs for one kernel, or for one graph of kernels."""
     graph_phases: tuple[PhaseName, ...]
     """Phases whose kernels are replayed as one graph per step: the host enqueues once. Other phases pay per kernel."""
     prefetches_weights: bool

@@ -153,7 +153,7 @@ def to_program(setup: Setup) -> Program:
         SpecError: when the chip or the runtime cannot run a precision.
     """
     platform = Platform(setup.chip, setup.runtime, tenants=sum(stream.in_flight for stream in setup.streams))
-    demands = [Demand(build_graph(stream.workload), stream.priority) for stream in setup.streams]
+    demands = [Demand(build_graph(stream.workload), stream.priority, stream.in_flight) for stream in setup.streams]
     return lower(demands, platform, _streams(setup), _background(setup, platform))
 
 
@@ -208,7 +208,7 @@ def _background(setup: Setup, platform: Platform) -> Background:
     count = len(flows)
     return Background(
         names=tuple(flows),
-        route=np.full(count, platform.BACKGROUND, dtype=np.int64),
+        route=np.full(count, platform.BACKGROUND_ROUTE, dtype=np.int64),
         master=np.array([platform.master(flow.master) for flow in flows.values()], dtype=np.int64),
         bytes_per_s=np.array([flow.bandwidth.value for flow in flows.values()], dtype=np.float64),
         start_tick=np.zeros(count, dtype=np.int64),

@@ -56,7 +56,9 @@ def chip(*, sram: str = "100 kB", shared: str | None = None, **changes: Any) -> 
     return Chip.model_validate({**fields, **changes})
 
 
-def runtime(*, launch: str = "5 kcycles", enqueue: str = "2 us", prefetch: bool = False, buffers: int = 2) -> Runtime:
+def runtime(
+    *, launch: str = "5 kcycles", enqueue: str = "4 kcycles", prefetch: bool = False, buffers: int = 2
+) -> Runtime:
     attention = {"path": "native", "achieved_fraction": number(1)}
     return Runtime.model_validate(
         {"name": "plain", "title": "Plain", "launch": number(launch), "enqueue": number(enqueue), "graph_phases": (),
@@ -67,8 +69,8 @@ def runtime(*, launch: str = "5 kcycles", enqueue: str = "2 us", prefetch: bool 
 
 def kernel(name: str = "k", **work: float) -> KernelWork:
     nothing = dict.fromkeys(
-        ("flop", "weight_bytes", "cache_read_bytes", "cache_write_bytes", "input_bytes", "output_bytes",
-         "conversion_cycles", "matrix_cycles", "vector_cycles"), 0
+        ("flop", "weight_bytes", "cache_read_bytes", "row_bytes", "cache_write_bytes", "spilled_input_bytes",
+         "spilled_output_bytes", "conversion_cycles", "matrix_cycles", "vector_cycles"), 0
     )  # fmt: skip
     return KernelWork(name=name, **{**nothing, **work})  # type: ignore[arg-type]
 
@@ -183,11 +185,11 @@ def test_a_small_kernel_is_enqueued_launched_loaded_worked_and_stored_in_turn() 
     ],
 )
 def test_what_costs_nothing_is_no_event(work: dict[str, float], expected: list[Event]) -> None:
-    assert run(kernel(**work), software=runtime(launch="0 cycles", enqueue="0 s")) == expected
+    assert run(kernel(**work), software=runtime(launch="0 cycles", enqueue="0 cycles")) == expected
 
 
 def test_a_load_is_named_after_the_larger_of_its_streams() -> None:
-    free = runtime(launch="0 cycles", enqueue="0 s")
+    free = runtime(launch="0 cycles", enqueue="0 cycles")
     assert run(kernel(weight_bytes=400, cache_read_bytes=600), software=free) == [("k kv cache", 0, 1000)]
     assert run(kernel(weight_bytes=600, cache_read_bytes=400), software=free) == [("k weights", 0, 1000)]
 
@@ -281,7 +283,7 @@ def test_loads_and_stores_together_decide_how_many_pieces_there_are() -> None:
 
 
 def test_matrix_and_vector_work_without_a_stream_pipeline_in_four_pieces_and_one_kind_alone_does_not() -> None:
-    free = runtime(launch="0 cycles", enqueue="0 s")
+    free = runtime(launch="0 cycles", enqueue="0 cycles")
     assert run(kernel(matrix_cycles=400, vector_cycles=80), software=free) == [
         ("k matrix", 0, 100), ("k vector", 100, 120), ("k matrix", 100, 200), ("k vector", 200, 220),
         ("k matrix", 200, 300), ("k vector", 300, 320), ("k matrix", 300, 400), ("k vector", 400, 420),
@@ -405,7 +407,7 @@ def test_an_eager_host_runs_ahead_of_long_kernels() -> None:
 
 def test_kernels_shorter_than_their_enqueueing_are_bound_by_the_host() -> None:
     # 20 us on the host each; launch and work together take 6 us
-    listed = run(*(kernel(name, vector_cycles=1000) for name in "abc"), software=runtime(enqueue="20 us"))
+    listed = run(*(kernel(name, vector_cycles=1000) for name in "abc"), software=runtime(enqueue="40 kcycles"))
     assert [starts(listed, f"{name} launch") for name in "abc"] == [[20_000], [40_000], [60_000]]
 
 
@@ -434,7 +436,7 @@ def test_an_eager_host_waits_for_the_result_of_a_step_before_it_enqueues_the_nex
 
 
 def test_a_host_that_is_behind_at_the_end_of_a_step_ends_its_work_first() -> None:
-    platform = Platform(chip(), runtime(enqueue="20 us", launch="0 cycles"))
+    platform = Platform(chip(), runtime(enqueue="40 kcycles", launch="0 cycles"))
     step = [kernel("a", vector_cycles=1000)]
     listed = events(timeline_of(program(platform, [step, step], replays=False)))
     assert starts(listed, "host") == [0, 21_000]
@@ -453,17 +455,13 @@ def test_prefetch_reaches_into_the_next_step_but_never_into_the_next_phase() -> 
 # activations ---------------------------------------------------------------------------------------------------------
 
 
-def test_activations_that_fit_stay_on_the_chip() -> None:
-    listed = run(kernel(input_bytes=30_000, output_bytes=20_000, vector_cycles=1000))
-    assert [name for name, _, _ in listed] == ["host", "k launch", "k vector"]
-
-
-def test_activations_that_do_not_fit_go_to_dram_in_proportion() -> None:
-    # 100,000 bytes in a room of 50,000: half of the 60,000 come from DRAM and half of the 40,000 go there; prefetch
-    # or not, they are results of the kernel before, so the load waits for the launch
+def test_spilled_activations_are_loaded_before_and_stored_after_the_work() -> None:
+    # 30,000 bytes come from DRAM and 20,000 go there; prefetch or not, they are results of the kernel before, so the
+    # load waits for the launch
     for prefetch in (False, True):
         assert run(
-            kernel(input_bytes=60_000, output_bytes=40_000, vector_cycles=1000), software=runtime(prefetch=prefetch)
+            kernel(spilled_input_bytes=30_000, spilled_output_bytes=20_000, vector_cycles=1000),
+            software=runtime(prefetch=prefetch),
         ) == [
             ("host", 0, 2000),
             ("k launch", 2000, 7000),
@@ -473,39 +471,50 @@ def test_activations_that_do_not_fit_go_to_dram_in_proportion() -> None:
         ]
 
 
-def test_a_shared_level_adds_room_and_tenants_divide_it() -> None:
-    work = kernel(input_bytes=60_000, output_bytes=40_000)
-    # 30,000 + 50,000 bytes of room leave 20,000: 12,000 in, 8,000 out
-    assert run(work, hardware=chip(shared="30 kB"))[2:] == [
-        ("k activations", 7000, 19_000), ("k activations", 19_000, 27_000),
-    ]  # fmt: skip
-    # two tenants have 40,000 each: 36,000 in, 24,000 out
-    assert run(work, hardware=chip(shared="30 kB"), tenants=2)[2:] == [
-        ("k activations", 7000, 43_000), ("k activations", 43_000, 67_000),
-    ]  # fmt: skip
+def test_a_kernel_ends_when_all_its_pieces_have_ended() -> None:
+    """One byte to store and four pieces of work: three pieces have no store, and the next kernel waits for them."""
+    first = kernel("a", weight_bytes=100_000, vector_cycles=400_000, cache_write_bytes=1)
+    listed = run(first, kernel("b", vector_cycles=1000))
+    last_work = max(end for name, _, end in listed if name == "a vector")
+    (launch,) = (start for name, start, _ in listed if name == "b launch")
+    assert launch >= last_work
+
+
+def test_table_rows_and_the_cache_are_not_known_before_the_kernel_starts() -> None:
+    """With prefetch, weights load at once; rows of a table and keys of the cache wait for the launch at 2 + 5 us."""
+    for stream, begin in (("weight_bytes", 0), ("row_bytes", 7000), ("cache_read_bytes", 7000)):
+        listed = run(kernel(**{stream: 1000}), software=runtime(prefetch=True))
+        (load,) = (start for name, start, _ in listed if name in ("k weights", "k kv cache"))
+        assert load == begin
 
 
 def test_a_store_is_named_after_the_larger_of_its_streams() -> None:
-    # 10,000 bytes do not fit, all of them output; a cache of as many bytes is not the larger part
-    spilling = {"output_bytes": 60_000, "vector_cycles": 1000}
+    spilling = {"spilled_output_bytes": 10_000, "vector_cycles": 1000}
     assert run(kernel(cache_write_bytes=10_000, **spilling))[-1][0] == "k activations"
     assert run(kernel(cache_write_bytes=10_001, **spilling))[-1][0] == "k kv cache"
 
 
-def test_memories_are_held_while_they_are_used() -> None:
-    # shared level first, then 50,000 bytes of the local half; streams take the other half in buffers of 25,000
+def test_streams_hold_their_buffers_while_they_are_used() -> None:
+    # 50,000 bytes of the local SRAM stream in two buffers; 100,000 bytes come in four pieces of 25,000
     platform = Platform(chip(shared="30 kB"), runtime())
-    work = kernel(input_bytes=20_000, output_bytes=40_000, weight_bytes=100_000)
-    held = program(platform, [[work]], replays=False).occupancies
-    sizes = sorted(zip(held.memory.tolist(), held.size_bytes.tolist(), strict=True))
-    assert sizes == [(0, 25_000)] * 4 + [(0, 30_000), (1, 30_000)]
+    held = program(platform, [[kernel(weight_bytes=100_000)]], replays=False).occupancies
+    assert list(zip(held.memory.tolist(), held.size_bytes.tolist(), strict=True)) == [(0, 25_000)] * 4
+
+
+def test_activations_are_held_in_every_memory_in_proportion_to_its_room() -> None:
+    # 30,000 shared and 50,000 local: 40,000 bytes are 15,000 and 25,000
+    emitter = KernelEmitter(Platform(chip(shared="30 kB"), runtime()), replays_graph=False, host_operation=0)
+    begin, end = emitter.emit(kernel(vector_cycles=1000), 0)
+    emitter.hold(40_000, begin, end)
+    fragment = emitter.build()
+    assert list(zip(fragment.memory.tolist(), fragment.held_bytes.tolist(), strict=True)) == [(1, 15_000), (0, 25_000)]
 
 
 # the way to the DRAM -------------------------------------------------------------------------------------------------
 
 
 def test_a_transfer_takes_the_narrowest_of_dram_port_and_cap() -> None:
-    free = runtime(launch="0 cycles", enqueue="0 s")
+    free = runtime(launch="0 cycles", enqueue="0 cycles")
     # 1 GB/s of DRAM; a port of 1 GB/s used to a half; a master that moves at most a quarter
     port = {"bandwidth": number("1 GB/s"), "sustained_fraction": number(0.5)}
     capped = {"cpu": {}, "npu": {"rate_cap": number("0.25 GB/s")}}
@@ -524,8 +533,8 @@ def test_resources_carry_the_chip_in_their_own_terms() -> None:
     assert resources.unit_clock_hz.tolist() == [1e9, 1e9, 1e9, 2e9]
     assert resources.channel_names == ("dram", "noc")
     assert resources.channel_bytes_per_s.tolist() == [1e9, 1.5e9]
-    assert set(resources.route(platform.READ)) == {0, 1}
-    assert resources.route(platform.BACKGROUND) == (0,)  # other masters do not use the accelerator's port
+    assert set(resources.route(platform.ACCELERATOR_ROUTE)) == {0, 1}
+    assert resources.route(platform.BACKGROUND_ROUTE) == (0,)  # other masters do not use the accelerator's port
     assert resources.master_names == ("cpu", "isp", "npu")
     assert platform.accelerator_master == 2
     assert resources.master_weight.tolist() == [2.0, 1.0, 1.0]
@@ -564,12 +573,8 @@ def detailed(
     return Platform(chip(clusters={"npu": cluster}), Runtime.model_validate({**runtime().model_dump(), **changed}))
 
 
-def work_of(
-    *operators: Operator, edges: Sequence[tuple[str, str]] = (), outside: Sequence[Operator] = (), body: str = "fp16",
-    platform: Platform | None = None,
-) -> KernelWork:  # fmt: skip
-    graph = OperatorGraph("toy", [*operators, *outside], edges)
-    return kernel_work(graph, list(operators), platform=platform or detailed(), body=precision(body))
+def work_of(*operators: Operator, body: str = "fp16", platform: Platform | None = None) -> KernelWork:
+    return kernel_work(list(operators), platform=platform or detailed(), body=precision(body))
 
 
 @pytest.mark.parametrize(
@@ -594,7 +599,7 @@ def test_operands_and_results_of_elementwise_work_pass_the_port() -> None:
 def test_bytes_and_cycles_of_a_matrix_with_a_bias() -> None:
     # 8 rows are two tiles of 4, 8 columns one of 8, depth 3 pads to 4: 2 * 4 * 8 * 4 MAC at half of 8 per cycle
     work = work_of(MatMul("m", (), rows=8, inputs=3, outputs=8, has_bias=True), platform=detailed(lanes=1))
-    assert (work.weight_bytes, work.input_bytes, work.output_bytes) == (2 * 24 + 2 * 8, 2 * 24, 2 * 64)
+    assert work.weight_bytes == 2 * 24 + 2 * 8
     assert (work.matrix_cycles, work.vector_cycles, work.conversion_cycles) == (64, 0, 0)
     assert work.flop == 2 * 8 * 3 * 8
 
@@ -641,7 +646,7 @@ def test_matrices_that_a_kernel_reads_together_fill_tiles_together() -> None:
 
 def test_an_embedding_reads_the_rows_that_it_hands_on() -> None:
     work = work_of(Embedding("e", (), rows=3, width=5, vocabulary=100), body="w4a16")
-    assert (work.weight_bytes, work.output_bytes) == (2 * 15, 2 * 15)
+    assert (work.row_bytes, work.weight_bytes) == (2 * 15, 0)
 
 
 def test_the_cache_is_read_and_written_in_its_own_precision() -> None:
@@ -651,7 +656,7 @@ def test_the_cache_is_read_and_written_in_its_own_precision() -> None:
     for kv_precision, size in (("fp16", 2), ("fp8", 1)):
         platform = detailed(kv_precision=kv_precision)
         read = work_of(attention, platform=platform)
-        assert (read.cache_read_bytes, read.streamed_bytes) == (2 * 2 * 8 * 7 * size, 2 * 2 * 8 * 7 * size)
+        assert (read.cache_read_bytes, read.loaded_bytes) == (2 * 2 * 8 * 7 * size, 2 * 2 * 8 * 7 * size)
         assert work_of(write, platform=platform).cache_write_bytes == 2 * 3 * 2 * 8 * size
 
 
@@ -682,18 +687,10 @@ def test_attention_runs_on_the_lanes_where_they_are_quicker_and_its_softmax_with
     assert (work.matrix_cycles, work.vector_cycles) == (0, 2 + 16)
 
 
-def test_what_stays_between_the_operators_of_a_kernel_is_neither_read_nor_written() -> None:
-    # add_1: two operands of 2 x 4; norm_2 reads its result inside. add_2 reads add_1 outside, so that leaves, too
+def test_the_work_of_a_kernel_is_that_of_its_operators_together() -> None:
     add_1 = Elementwise("add_1", ("norm_residual",), kind="add", rows=2, width=4, operands=2)
     norm_2 = Elementwise("norm_2", ("norm_residual",), kind="norm", rows=2, width=4)
-    gate = MatMul("gate", (), rows=2, inputs=4, outputs=3)
-    add_2 = Elementwise("add_2", (), kind="add", rows=2, width=4, operands=2)
-    edges = [("add_1", "norm_2"), ("norm_2", "gate"), ("add_1", "add_2")]
-    both = work_of(add_1, norm_2, edges=edges, outside=[gate, add_2])
-    assert (both.input_bytes, both.output_bytes) == (2 * 16, 2 * (8 + 8))
-    chain = work_of(add_1, norm_2, edges=edges[:2], outside=[gate])
-    assert (chain.input_bytes, chain.output_bytes) == (2 * 16, 2 * 8)
-    assert work_of(norm_2, edges=[]).output_bytes == 2 * 8  # the end of a graph leaves it
+    both = work_of(add_1, norm_2)
     assert both.name == "add_1+norm_2"
     assert both.vector_cycles == (8 * 1 + 8 * 4) / 2
 

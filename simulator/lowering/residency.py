@@ -1,0 +1,85 @@
+"""Residency: which activations stay on the chip between kernels, and how much of each goes to DRAM.
+
+A tensor lives from the kernel that writes it to the last that reads it. Where the tensors that live at the same time
+need more room than there is, each keeps an equal fraction of itself on the chip, as in a cache that replaces at random;
+the rest is written to DRAM once and read back by every reader. So what is read was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from simulator.graph import Operator, OperatorGraph
+
+OUTSIDE = -1
+"""The producer of a tensor that another block made."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A tensor between kernels of one block."""
+
+    size_bytes: int
+    producer: int
+    """Kernel that writes it, or `OUTSIDE`."""
+    consumers: tuple[int, ...]
+    """Kernels that read it."""
+    is_block_output: bool
+    """Whether the block after this one reads it."""
+
+    def life(self, num_kernels: int) -> range:
+        """The kernels during which it is needed."""
+        last = num_kernels - 1 if self.is_block_output else max(self.consumers, default=self.producer)
+        return range(max(0, self.producer), last + 1)
+
+
+def activations_of(graph: OperatorGraph, kernels: Sequence[Sequence[Operator]], element_bytes: int) -> list[Activation]:
+    """The tensors that pass between the kernels of a block, into it and out of it.
+
+    What stays between the operators of one kernel stays in registers.
+    """
+    kernel_of = {operator.name: index for index, kernel in enumerate(kernels) for operator in kernel}
+    tensors = []
+    outside: dict[int, int] = {}
+    for index, kernel in enumerate(kernels):
+        for operator in kernel:
+            readers = [kernel_of[after.name] for after in graph.successors(operator.name)]
+            elsewhere = tuple(sorted({reader for reader in readers if reader != index}))
+            if operator.output_elements and (elsewhere or not readers):
+                size_bytes = operator.output_elements * element_bytes
+                tensors.append(Activation(size_bytes, index, elsewhere, is_block_output=not readers))
+            made = sum(before.output_elements for before in graph.predecessors(operator.name))
+            missing = operator.input_elements - made
+            if missing > 0:
+                outside[index] = max(outside.get(index, 0), missing)
+    if outside:
+        size_bytes = max(outside.values()) * element_bytes
+        tensors.append(Activation(size_bytes, OUTSIDE, tuple(sorted(outside)), is_block_output=False))
+    return tensors
+
+
+def resident_bytes(tensors: Sequence[Activation], num_kernels: int, room_bytes: int) -> list[int]:
+    """How much of each tensor stays on the chip, in bytes.
+
+    Formula:  live(k) = sum of the tensors that live during kernel k
+              resident(t) = size(t) * min over its life of min(1, room / live(k))
+    Status:   derived; measured shares lie below what this gives on Thor and above it on GB10 [roadline-e2e-fit]
+              section 3.2
+
+    What a block receives and what it hands on are the same stream of rows, so they keep the same fraction.
+    """
+    live = [0] * num_kernels
+    for tensor in tensors:
+        for kernel in tensor.life(num_kernels):
+            live[kernel] += tensor.size_bytes
+    kept = [_kept(max(live[kernel] for kernel in tensor.life(num_kernels)), room_bytes) for tensor in tensors]
+    at_border = [index for index, tensor in enumerate(tensors) if tensor.producer == OUTSIDE or tensor.is_block_output]
+    least = min((kept[index] for index in at_border), default=1.0)
+    for index in at_border:
+        kept[index] = least
+    return [int(tensor.size_bytes * fraction) for tensor, fraction in zip(tensors, kept, strict=True)]
+
+
+def _kept(live_bytes: int, room_bytes: int) -> float:
+    return min(1.0, room_bytes / live_bytes) if live_bytes else 1.0
