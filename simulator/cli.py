@@ -132,7 +132,11 @@ def show(
 @click.option("--chip", metavar="NAME", help="Chip, instead of a scenario.")
 @click.option("--workload", metavar="NAME", help="Workload, instead of a scenario.")
 @click.option("--runtime", metavar="NAME", help="Runtime; without it the usual one of the chip.")
-@click.option("--precision", metavar="P", help="Precision of the decoder's matrices, such as nvfp4 or w4a16.")
+@click.option(
+    "--precision",
+    metavar="P",
+    help="Precision of the decoder's matrices, such as nvfp4, or of phases, such as vision=fp8,action=fp8.",
+)
 @click.option("--prompt", "prompt_tokens", metavar="N", type=click.IntRange(min=1), help="Prompt tokens.")
 @click.option("--decode", "decode_tokens", metavar="N", type=click.IntRange(min=1), help="Decoded tokens.")
 @click.option("--engine", type=click.Choice(["auto", "reference"]), default="auto", show_default=True, help="Engine.")
@@ -182,6 +186,8 @@ def run_command(
         extra = [name for name, value in (("chip", chip), ("workload", workload)) if value] + list(given)
         words = ", ".join(f"--{name.removesuffix('_tokens')}" for name in extra)
         raise click.UsageError(f"a scenario names its own chip and streams, so it does not go with {words}")
+    if "=" in given.get("precision", ""):
+        given["precision"] = _by_phase(given["precision"])
     from simulator import api
     from simulator.catalog import parse_assignments
     from simulator.report.outputs import check_outputs, write_outputs
@@ -234,6 +240,14 @@ def schema_command(kind: Kind) -> None:
     from simulator.catalog import schema
 
     _print_json(schema(kind))
+
+
+def _by_phase(text: str) -> dict[str, str]:
+    """Precision by phase, from "vision=fp8,action=fp8"."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(phase.strip() and precision.strip() for phase, _, precision in pairs):
+        raise click.UsageError(f'--precision takes P or PHASE=P,PHASE=P, got "{text}"')
+    return {phase.strip(): precision.strip() for phase, _, precision in pairs}
 
 
 @contextmanager

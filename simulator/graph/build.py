@@ -114,11 +114,14 @@ def _decoder_step(decoder: Decoder, *, rows: int, cached_keys: int) -> Step:
     With `cached_keys` 0 the rows attend causally to each other (prefill). Otherwise they attend to that many keys of
     the cache, their own among them: a decoded token's key is written first and read with the others.
     """
-    embedding = OperatorGraph(
-        "embedding", [Embedding("embedding", (), rows=rows, width=decoder.hidden, vocabulary=decoder.vocabulary)], []
-    )
-    layer = _decoder_layer(decoder, rows, cached_keys)
-    blocks = [Block(embedding, 1), Block(layer, decoder.layers)]
+    embedding, output = _decoder_ends(decoder, rows)
+    return Step((embedding, Block(_decoder_layer(decoder, rows, cached_keys), decoder.layers), output))
+
+
+@lru_cache(maxsize=64)
+def _decoder_ends(decoder: Decoder, rows: int) -> tuple[Block, Block]:
+    """What comes before and after the layers: the same for every context."""
+    embedding = Embedding("embedding", (), rows=rows, width=decoder.hidden, vocabulary=decoder.vocabulary)
     final: list[Operator] = [_norm("final_norm", 1, decoder.hidden)]
     edges: list[tuple[str, str]] = []
     if decoder.has_head:
@@ -129,8 +132,7 @@ def _decoder_step(decoder: Decoder, *, rows: int, cached_keys: int) -> Step:
             )
         )  # fmt: skip
         edges.append(("final_norm", "head"))
-    blocks.append(Block(OperatorGraph("output", final, edges), 1))
-    return Step(tuple(blocks))
+    return Block(OperatorGraph("embedding", [embedding], []), 1), Block(OperatorGraph("output", final, edges), 1)
 
 
 def _decoder_layer(decoder: Decoder, rows: int, cached_keys: int) -> OperatorGraph:

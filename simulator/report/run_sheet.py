@@ -28,7 +28,7 @@ def run_sheet(result: Result, width: int = WIDTH) -> str:
     first = setup.streams[0]
     head = Text(
         f"{setup.name}: {first.workload.title} on {setup.chip.title}\n"
-        f"runtime {setup.runtime.name}, precision {result.precision}, engine {result.timeline.engine}, "
+        f"runtime {setup.runtime.name}, {_precisions(result)}, engine {result.timeline.engine}, "
         f"{len(result.timeline):,} tasks in {format_quantity(result.wall_s, 's')}"
     )
     phases = _phase_table(result)
@@ -42,6 +42,14 @@ def run_sheet(result: Result, width: int = WIDTH) -> str:
     parts.append(Text("\n".join(filter(None, [limit_sentence(result), reach_sentence(result)]))))
     parts.append(_guesses(result))
     return rendered(parts, width)
+
+
+def _precisions(result: Result) -> str:
+    """The precision, or that of each phase where they differ."""
+    by_phase = {phase.phase: phase.precision for phase in result.setup.streams[0].workload.pipeline}
+    if len(set(by_phase.values())) == 1:
+        return f"precision {result.precision}"
+    return ", ".join(f"{phase} {name}" for phase, name in by_phase.items())
 
 
 def _phase_table(result: Result) -> Table:

@@ -1,8 +1,11 @@
-"""The verdict of a run in words: does it meet the deadline, what limits it, and what no change of software can mend."""
+"""The verdict of a run in words: does it meet the deadline, what limits it, and what it would take."""
 
 from __future__ import annotations
 
-from simulator.program import Program
+from collections.abc import Mapping
+
+import numpy as np
+
 from simulator.simulation.result import Result
 from simulator.units import format_quantity, ticks_to_seconds
 
@@ -46,36 +49,63 @@ def loss_sentence(result: Result) -> str:
 
 
 def limit_sentence(result: Result) -> str:
-    """What most of the frame's time went to, and in which phase."""
-    shares: dict[str, int] = {}
-    for cause, ticks in result.attribution.cause_ticks.items():
-        resource = RESOURCE.get(cause, cause)
-        shares[resource] = shares.get(resource, 0) + int(ticks)
+    """The resource that most of the frame's critical path went to, and the phase in which it costs most."""
+    shares = _by_resource(result.attribution.cause_ticks)
     resource = max(shares, key=lambda name: shares[name])
-    longest = max(result.phases, key=lambda phase: phase.latency_ticks)
+    in_phase = {
+        phase: _by_resource(causes).get(resource, 0) for phase, causes in result.attribution.phase_cause_ticks.items()
+    }
     share = shares[resource] / max(1, result.frame.latency_ticks)
     words = f"{resource[0].upper()}{resource[1:]} limits it: {100 * share:.0f} % of the frame's critical path"
-    if len(result.phases) > 1:
-        words += (
-            f", most of the time in {longest.name} ({format_quantity(ticks_to_seconds(longest.latency_ticks), 's')})"
-        )
+    if len(in_phase) > 1:
+        worst = max(in_phase, key=lambda name: in_phase[name])
+        words += f", most of it in {worst} ({format_quantity(ticks_to_seconds(in_phase[worst]), 's')})"
     return words + "."
 
 
 def reach_sentence(result: Result) -> str | None:
-    """What the deadline would take at least, if the frame's own work alone is more than it allows; else None.
-
-    The DRAM must move the frame's bytes and the matrix engine must do its cycles, however they are scheduled.
-    """
-    if result.deadline_s is None or result.latency_s <= result.deadline_s:
+    """What a missed deadline would take; None if it is met or there is none."""
+    deadline_s, bound_s = result.deadline_s, ticks_to_seconds(result.bound.ticks)
+    if deadline_s is None or result.latency_s <= deadline_s:
         return None
-    needs = []
-    for name, alone_s in _alone_seconds(result.program, int(result.frame.job)).items():
-        if alone_s > result.deadline_s:
-            needs.append(f"{name} alone needs {format_quantity(alone_s, 's')} ({alone_s / result.deadline_s:.1f}x)")
-    if not needs:
-        return "No single resource rules the deadline out: overlap, fewer launches or less contention could reach it."
-    return "No schedule of this work meets the deadline on this chip: " + " and ".join(needs) + "."
+    bound, deadline = format_quantity(bound_s, "s"), format_quantity(deadline_s, "s")
+    if bound_s <= deadline_s:
+        return (
+            f"Without waiting and without other traffic the frame could take {bound}, which is in time: contention "
+            "and queues cost the rest."
+        )
+    words = f"Even without waiting and without other traffic these kernels take at least {bound} on this chip."
+    resources = result.program.resources
+    for channel, name in enumerate(resources.channel_names):
+        moved = sum(phase.channel_bytes[channel] for phase in result.phases)
+        rate = float(resources.channel_bytes_per_s[channel])
+        if moved / rate > deadline_s:
+            words += (
+                f" To move their {format_quantity(moved, 'B')} in {deadline} the {name} would have to sustain "
+                f"{format_quantity(moved / deadline_s, 'B/s')} instead of {format_quantity(rate, 'B/s')}."
+            )
+    matrix_s = _matrix_seconds(result)
+    if matrix_s > deadline_s:
+        words += f" Their matrix work alone takes {format_quantity(matrix_s, 's')}."
+    return words
+
+
+def _by_resource(cause_ticks: Mapping[str, int]) -> dict[str, int]:
+    ticks: dict[str, int] = {}
+    for cause, count in cause_ticks.items():
+        resource = RESOURCE.get(cause, cause)
+        ticks[resource] = ticks.get(resource, 0) + int(count)
+    return ticks
+
+
+def _matrix_seconds(result: Result) -> float:
+    """Seconds of matrix work of the frame if nothing ever waits."""
+    program = result.program
+    tasks, labels = program.tasks, program.labels
+    rows = slice(*program.job_offsets[result.frame.job : result.frame.job + 2].tolist())
+    is_matrix = tasks.cause[rows] == labels.causes.index("matrix")
+    cycles, units = tasks.work_cycles[rows][is_matrix], tasks.unit[rows][is_matrix]
+    return float(np.sum(cycles / program.resources.unit_clock_hz[units]))
 
 
 def _told_apart(first_s: float, second_s: float) -> tuple[str, str]:
@@ -85,18 +115,3 @@ def _told_apart(first_s: float, second_s: float) -> tuple[str, str]:
         if first != second:
             break
     return first, second
-
-
-def _alone_seconds(program: Program, job: int) -> dict[str, float]:
-    """Seconds that every channel and unit needs for one job if it never waits."""
-    tasks, resources = program.tasks, program.resources
-    rows = slice(int(program.job_offsets[job]), int(program.job_offsets[job + 1]))
-    alone = {}
-    for channel, name in enumerate(resources.channel_names):
-        routes = [route for route in range(resources.num_routes) if channel in resources.route(route)]
-        moved = sum(int(tasks.size_bytes[rows][tasks.route[rows] == route].sum()) for route in routes)
-        alone[name] = moved / float(resources.channel_bytes_per_s[channel])
-    for unit, name in enumerate(resources.unit_names):
-        cycles = float(tasks.work_cycles[rows][tasks.unit[rows] == unit].sum())
-        alone[name] = cycles / float(resources.unit_clock_hz[unit]) / float(resources.unit_slots[unit])
-    return alone

@@ -1,0 +1,43 @@
+"""The verdict in words, on runs whose limits are known."""
+
+from __future__ import annotations
+
+import simulator
+from simulator.report.verdict import limit_sentence, reach_sentence
+from simulator.units import format_quantity
+
+
+def test_decode_on_a_wide_chip_is_limited_by_its_dram() -> None:
+    result = simulator.run("thor-t5000", "llama2-7b", precision="bf16", prompt_tokens=8, decode_tokens=2)
+    assert limit_sentence(result).startswith("DRAM bandwidth limits it: ")
+    assert ", most of it in decode (" in limit_sentence(result)
+
+
+def test_prefill_of_weights_that_are_converted_is_limited_by_the_matrix_engine() -> None:
+    result = simulator.run("orin-agx-64gb", "qwen3-4b", precision="w4a16", prompt_tokens=1024, decode_tokens=1)
+    assert limit_sentence(result).startswith("The matrix engine limits it: ")
+    assert ", most of it in prefill (" in limit_sentence(result)
+
+
+def test_a_deadline_that_is_met_needs_no_advice() -> None:
+    assert reach_sentence(simulator.run("thor-t5000", "qwen3-0.6b", prompt_tokens=8, decode_tokens=1)) is None
+
+
+def test_a_deadline_below_the_bound_says_what_the_dram_would_have_to_sustain() -> None:
+    """pi0.5 in BF16 misses 50 ms on Thor; its bytes over 50 ms are the bandwidth that it would need."""
+    result = simulator.run("thor-t5000", "pi0.5")
+    assert result.deadline_s == 0.05
+    moved = sum(phase.channel_bytes[0] for phase in result.phases)
+    sentence = reach_sentence(result)
+    assert sentence is not None
+    assert sentence.startswith("Even without waiting and without other traffic these kernels take at least ")
+    assert f"would have to sustain {format_quantity(moved / 0.05, 'B/s')} instead of 260 GB/s." in sentence
+
+
+def test_a_deadline_above_the_bound_blames_what_the_frame_waits_for() -> None:
+    """In FP8 it could make 50 ms alone, but not beside a CPU that takes much of the DRAM."""
+    scenario = simulator.load_scenario("pi0.5-thor-20hz")
+    slow = scenario.with_values({"background.cpu.bandwidth": "120 GB/s", "duration": "50 ms"})
+    result = simulator.run_scenario(slow)
+    assert result.latency_s > 0.05
+    assert (reach_sentence(result) or "").startswith("Without waiting and without other traffic the frame could take ")
