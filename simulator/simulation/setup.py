@@ -79,11 +79,9 @@ def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any
     chip = catalog.load_chip(scenario.chip, overrides)
     duration_ticks = seconds_to_ticks(scenario.duration)
     streams = tuple(_stream(name, spec, catalog, duration_ticks) for name, spec in scenario.streams.items())
-    setup = Setup(
+    return Setup(
         scenario.name, chip, catalog.load_runtime(scenario.runtime), streams, scenario.background, scenario.seed
     )
-    _check_background(setup)
-    return setup
 
 
 def single_run(
@@ -209,19 +207,15 @@ def _background(setup: Setup, platform: Platform) -> Background:
     return Background(
         names=tuple(flows),
         route=np.full(count, platform.BACKGROUND_ROUTE, dtype=np.int64),
-        master=np.array([platform.master(flow.master) for flow in flows.values()], dtype=np.int64),
+        master=np.array([_master(setup, platform, name, flow) for name, flow in flows.items()], dtype=np.int64),
         bytes_per_s=np.array([flow.bandwidth.value for flow in flows.values()], dtype=np.float64),
         start_tick=np.zeros(count, dtype=np.int64),
         stop_tick=np.full(count, NONE, dtype=np.int64),
     )
 
 
-def _check_background(setup: Setup) -> None:
-    platform = Platform(setup.chip, setup.runtime)
-    for name, flow in setup.background.items():
-        try:
-            platform.master(flow.master)
-        except SpecError as error:
-            raise SpecError(
-                f"scenario {setup.name}: background.{name}.master: {error.message}", hint=error.hint
-            ) from None
+def _master(setup: Setup, platform: Platform, name: str, flow: BackgroundSpec) -> int:
+    try:
+        return platform.master(flow.master)
+    except SpecError as error:
+        raise SpecError(f"scenario {setup.name}: background.{name}.master: {error.message}", hint=error.hint) from None

@@ -6,7 +6,7 @@ they are read from one place (a public configuration file).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -27,11 +27,11 @@ class _Component(Spec):
     """Published parameter count of this component, to compare with the exact count of the sizes below."""
 
 
-class Decoder(_Component):
-    """A decoder-only transformer: embedding, layers of attention and gated FFN, final norm, LM head."""
+class _DecoderLayers(_Component):
+    """Layers of attention and gated FFN."""
 
     layers: Size = Field(gt=0)
-    """Decoder layers."""
+    """How many; a layer of an action expert reads the KV cache of the decoder's layer with the same number."""
     hidden: Size = Field(gt=0)
     """Width of the residual stream."""
     heads: Size = Field(gt=0)
@@ -44,6 +44,19 @@ class Decoder(_Component):
     """Inner width of the FFN."""
     ffn: Literal["swiglu", "geglu"]
     """Gated FFN with SiLU or GELU: three matrices."""
+    head_norm: bool = False
+    """Whether queries and keys are normalised per head (QK-norm)."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.heads % self.kv_heads:
+            raise ValueError(f"kv_heads: must divide heads ({self.heads}), got {self.kv_heads}")
+        return self
+
+
+class Decoder(_DecoderLayers):
+    """A decoder-only transformer: embedding, layers of attention and gated FFN, final norm, LM head."""
+
     vocabulary: Size = Field(gt=0)
     """Rows of the embedding and of the LM head."""
     tied_head: bool
@@ -52,14 +65,6 @@ class Decoder(_Component):
     """Whether there is an LM head at all (a VLA backbone that only fills a KV cache has none)."""
     qkv_bias: bool = False
     """Whether the projections before attention have a bias."""
-    head_norm: bool = False
-    """Whether queries and keys are normalised per head (QK-norm)."""
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Decoder:
-        if self.heads % self.kv_heads:
-            raise ValueError(f"kv_heads: must divide heads ({self.heads}), got {self.kv_heads}")
-        return self
 
 
 class VisionTower(_Component):
@@ -91,23 +96,12 @@ class VisionTower(_Component):
     """Further mergers of the same shape, fed from inner layers (DeepStack)."""
 
 
-class ActionExpert(_Component):
-    """A flow-matching or diffusion expert: a decoder that reads the backbone's KV cache, run for several steps."""
+class ActionExpert(_DecoderLayers):
+    """A flow-matching or diffusion expert: a decoder that reads the backbone's KV cache, run for several steps.
 
-    layers: Size = Field(gt=0)
-    """Layers; each reads the KV of the backbone layer with the same number."""
-    hidden: Size = Field(gt=0)
-    """Width of the residual stream."""
-    heads: Size = Field(gt=0)
-    """Query heads."""
-    kv_heads: Size = Field(gt=0)
-    """Key and value heads: those of the backbone."""
-    head_dim: Size = Field(gt=0)
-    """Width of one head: that of the backbone."""
-    ffn_width: Size = Field(gt=0)
-    """Inner width of the FFN."""
-    ffn: Literal["swiglu", "geglu"]
-    """Gated FFN: three matrices."""
+    Its layers, KV heads and head width are those of the backbone.
+    """
+
     action_width: Size = Field(gt=0)
     """Numbers per action token: input and output of the expert."""
     input_width: Size = Field(gt=0)
@@ -116,5 +110,3 @@ class ActionExpert(_Component):
     """Inner width of a two-layer input projection; 0 for a single matrix."""
     adaptive_norm: bool = False
     """Whether norms take scale, shift and gate from the time embedding through a matrix of their own."""
-    head_norm: bool = False
-    """Whether queries and keys are normalised per head."""
