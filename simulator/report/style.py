@@ -19,6 +19,10 @@ WIDTH_INCHES: Final = 13.33
 HEIGHT_INCHES: Final = 7.5
 """A slide of 16:9."""
 
+TITLE_POINTS: Final = 18
+TITLE_LETTERS: Final = 74
+"""Letters of the title size that fill the width; a longer title is set smaller."""
+
 COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#8C6D4F", "#999999")
 """Told apart with every kind of colour blindness. Source of the set: M. Okabe and K. Ito, "Color Universal Design"."""
 
@@ -65,7 +69,8 @@ def new_figure(title: str, subtitle: str = "", *, reserve_legend: bool = False) 
     layout = ConstrainedLayoutEngine(rect=(0.005, 0.01, 0.985, 0.84 if reserve_legend else 0.88))
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout=layout)
     FigureCanvasAgg(figure)
-    figure.text(0.015, 0.975, title, fontsize=18, fontweight="bold", va="top")
+    size = TITLE_POINTS * min(1, TITLE_LETTERS / max(1, len(title)))
+    figure.text(0.015, 0.975, title, fontsize=size, fontweight="bold", va="top")
     figure.text(0.015, 0.918, subtitle, fontsize=12, color=MUTED, va="top")
     return figure
 
