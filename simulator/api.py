@@ -56,7 +56,7 @@ def run(
         prompt_tokens: tokens of the prefill; None keeps those of the workload.
         decode_tokens: decoded tokens; None keeps those of the workload.
         engine: `reference`, or `auto` for the quickest there is.
-        seed: seed of everything random.
+        seed: seed of everything random; nothing is random yet.
         checks: check conservation, causality and capacity of the whole timeline.
         catalogue: folders with chips, workloads and runtimes of your own.
         overrides: changes to a chip given by name or path, by dotted path.

@@ -19,7 +19,7 @@ DTYPE_BITS: dict[Dtype, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "i
 
 @dataclass(frozen=True)
 class Precision:
-    """A storage format of weights and the dtype in which a chip that has it would multiply.
+    """A storage format of weights and activations; what multiplies them is a matter of the runtime's kernel.
 
     A matrix [n, k] of weights takes `n * k * weight_bits / 8` bytes, and `scale_bytes` for each group of `group`
     elements along k (`group` 0: one scale per row of n, or none if `scale_bytes` is 0).
@@ -31,8 +31,6 @@ class Precision:
     group: int
     activation_bytes: int
     """Bytes per activation element as it is kept between kernels; quantising happens inside a kernel."""
-    native_dtype: Dtype
-    """What the multiplication runs in on a chip that supports it."""
 
     def matrix_bytes(self, rows: int, columns: int) -> int:
         """Bytes of a weight matrix of `rows` outputs and `columns` inputs, exact.
@@ -50,15 +48,15 @@ class Precision:
 PRECISIONS: dict[str, Precision] = {
     entry.name: entry
     for entry in (
-        Precision("fp32", 32, 0, 0, 4, "fp32"),
-        Precision("fp16", 16, 0, 0, 2, "fp16"),
-        Precision("bf16", 16, 0, 0, 2, "bf16"),
-        Precision("fp8", 8, 0, 0, 2, "fp8"),
-        Precision("w8a8", 8, 0, 0, 2, "int8"),
-        Precision("w8a16", 8, 0, 0, 2, "fp16"),
-        Precision("w4a16", 4, 2, 128, 2, "fp16"),
-        Precision("nvfp4", 4, 1, 16, 2, "nvfp4"),
-        Precision("mxfp8", 8, 1, 32, 2, "fp8"),
+        Precision("fp32", 32, 0, 0, 4),
+        Precision("fp16", 16, 0, 0, 2),
+        Precision("bf16", 16, 0, 0, 2),
+        Precision("fp8", 8, 0, 0, 2),
+        Precision("w8a8", 8, 0, 0, 2),
+        Precision("w8a16", 8, 0, 0, 2),
+        Precision("w4a16", 4, 2, 128, 2),
+        Precision("nvfp4", 4, 1, 16, 2),
+        Precision("mxfp8", 8, 1, 32, 2),
     )
 }
 

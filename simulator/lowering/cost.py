@@ -92,6 +92,16 @@ def vector_cycles(lane_operations: float, special_functions: float, operand_byte
     )
 
 
+def conversion_cycles(inputs: int, outputs: int, cluster: Cluster) -> float:
+    """Cycles to convert a matrix of weights to the format in which it is multiplied, once per load.
+
+    Formula:  t = n k / (lanes S)
+    Source:   [roadline-e2e-fit] section 2: unpacking four bits limits decode on no board
+    Status:   assumed, one operation per weight
+    """
+    return vector_cycles(inputs * outputs, 0, 0, cluster)
+
+
 def attention_matrix_cycles(
     attention: Attention, *, cluster: Cluster, path: MatrixPath, dtype: Dtype, achieved_fraction: float
 ) -> float:

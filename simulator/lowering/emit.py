@@ -9,7 +9,7 @@ Edges that stand for hardware:
     launch waits for the kernel before          one kernel runs at a time
     load i waits for load i-1                   one DMA queue, in order
     load i waits for the last work on piece i-B B buffers: this is what double buffering looks like
-    without prefetch, load 0 waits for launch   a kernel does not know the weights of the next
+    loads wait for launch                       without prefetch, and where anything but weights is loaded
     store i waits for work i and store i-1      results that do not stay on the chip leave in order
 """
 
@@ -30,7 +30,7 @@ Real kernels pipeline in kilobytes. With n pieces the last piece's work does not
 1/n of the smaller of load and work; more pieces than `MOST_STAGES` would only add events.
 """
 WHOLE_BYTES = 64 * 1024
-"""A stream smaller than this is one piece: less than a buffer turn of one cluster."""
+"""A kernel with one kind of work and a stream up to this size is one piece. A policy, not a measurement."""
 
 CAUSES = ("matrix", "vector", "conversion", "launch", "host", "weights", "kv cache", "activations")
 """What time is attributed to; `Labels.causes` of every lowered Program."""
@@ -187,6 +187,7 @@ class KernelEmitter:
 
 
 def _largest_stream(kernel: KernelWork) -> int:
+    """The cause under which all loads of a kernel are counted: its largest stream."""
     sizes = {
         WEIGHTS: kernel.weight_bytes + kernel.row_bytes,
         KV_CACHE: kernel.cache_read_bytes,

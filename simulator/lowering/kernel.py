@@ -148,8 +148,7 @@ def _matmul_cycles(operator: MatMul, used: Precision, platform: Platform) -> tup
     dtype = platform.dtype(path, kernel.dtype)
     shape = (operator.rows, operator.inputs, operator.outputs)
     needs_conversion = used.weight_bits != DTYPE_BITS[dtype]
-    elements = operator.inputs * operator.outputs if needs_conversion else 0
-    conversion = cost.vector_cycles(elements, 0, 0, cluster)
+    conversion = cost.conversion_cycles(operator.inputs, operator.outputs, cluster) if needs_conversion else 0.0
     on_matrix = cost.matrix_cycles(
         *shape, cluster=cluster, path=path, dtype=dtype, achieved_fraction=kernel.achieved_fraction.value,
         tile_rows=round(kernel.tile_rows.value),

@@ -60,7 +60,7 @@ def lower(
         streams: when each job is released.
         background: other traffic.
     Raises:
-        Infeasible: when weights and KV caches of all jobs do not fit the DRAM.
+        Infeasible: when weights and KV caches of all jobs do not fit the DRAM, or the local SRAM holds no buffers.
         SpecError: when the platform cannot run a precision.
     """
     _check_capacity(demands, platform)

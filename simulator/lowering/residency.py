@@ -2,7 +2,8 @@
 
 A tensor lives from the kernel that writes it to the last that reads it. Where the tensors that live at the same time
 need more room than there is, each keeps an equal fraction of itself on the chip, as in a cache that replaces at random;
-the rest is written to DRAM once and read back by every reader. So what is read was written.
+the rest is written to DRAM once and read back by every reader. Within a block and between its repetitions what is read
+was written; where one block hands on to a different one, each takes its own fraction.
 """
 
 from __future__ import annotations

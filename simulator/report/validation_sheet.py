@@ -34,7 +34,7 @@ def validation_sheet(validated: Sequence[ValidatedRow], width: int = WIDTH) -> s
         if entry["rows"]
     ]
     if any(item.row.is_fitted for item in validated):
-        lines.append("* a constant of the chip or the runtime was chosen with this row in view: no evidence")
+        lines.append("* a constant of the chip or the runtime was fitted with this row among others: no evidence")
     return rendered([table, Text("\n".join(lines) or "There is no row.")], width)
 
 

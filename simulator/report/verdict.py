@@ -56,9 +56,9 @@ def limit_sentence(result: Result) -> str:
         phase: _by_resource(causes).get(resource, 0) for phase, causes in result.attribution.phase_cause_ticks.items()
     }
     share = shares[resource] / max(1, result.frame.latency_ticks)
-    words = f"{resource[0].upper()}{resource[1:]} limits it: {100 * share:.0f} % of the frame's critical path"
-    if len(in_phase) > 1:
-        worst = max(in_phase, key=lambda name: in_phase[name])
+    words = f"It is limited by {resource}: {100 * share:.0f} % of the frame's critical path"
+    worst = max(in_phase, key=lambda name: in_phase[name])
+    if len(in_phase) > 1 and 2 * in_phase[worst] > shares[resource]:
         words += f", most of it in {worst} ({format_quantity(ticks_to_seconds(in_phase[worst]), 's')})"
     return words + "."
 
@@ -71,8 +71,8 @@ def reach_sentence(result: Result) -> str | None:
     bound, deadline = format_quantity(bound_s, "s"), format_quantity(deadline_s, "s")
     if bound_s <= deadline_s:
         return (
-            f"Without waiting and without other traffic the frame could take {bound}, which is in time: contention "
-            "and queues cost the rest."
+            f"The lower bound of these kernels is {bound}, which would be in time; what lies between is contention, "
+            "queues, and work of the frame that does not overlap."
         )
     words = f"Even without waiting and without other traffic these kernels take at least {bound} on this chip."
     resources = result.program.resources

@@ -59,7 +59,7 @@ class Runtime(Spec):
     kernels: dict[str, Kernel]
     """Matrix kernels by precision."""
     causal_attention: AttentionKernel
-    """Attention of a prefill."""
+    """Attention of a prefill, and of a single row (decode)."""
     full_attention: AttentionKernel
     """Attention in which every row sees every other: vision towers and action experts."""
     head_precision: str

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 
-from simulator.engine.bound import lower_bound
+from simulator.engine.bound import Bound, lower_bound
 from simulator.engine.interface import Progress
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import EngineError, SpecError
@@ -49,10 +50,10 @@ def simulate(
     if checks:
         check_all(timeline)
     release = _slowest_frame(timeline, program.streams)
-    bound = lower_bound(program, int(program.streams.release_job[release]))
+    bounds = [lower_bound(program, job) for job in range(program.num_jobs)]
+    _check_bounds(timeline, bounds)
+    bound = bounds[int(program.streams.release_job[release])]
     frame = release_latency(timeline, release, bound)
-    if frame.latency_ticks < bound.ticks:
-        raise EngineError(f"the frame took {frame.latency_ticks} ticks, less than its lower bound {bound.ticks}")
     result = Result(
         setup=setup,
         timeline=timeline,
@@ -66,6 +67,19 @@ def simulate(
         wall_s=0.0,
     )
     return replace(result, wall_s=time.perf_counter() - begin_s)
+
+
+def _check_bounds(timeline: Timeline, bounds: Sequence[Bound]) -> None:
+    """No completed frame of any job may be faster than the lower bound of the job."""
+    program = timeline.program
+    completed = timeline.release_status == ReleaseStatus.COMPLETED
+    for job, bound in enumerate(bounds):
+        frames = completed & (program.streams.release_job == job)
+        if not np.any(frames):
+            continue
+        quickest = int(np.min((timeline.release_end_tick - timeline.release_start_tick)[frames]))
+        if quickest < bound.ticks:
+            raise EngineError(f"a frame of job {job} took {quickest} ticks, less than its lower bound {bound.ticks}")
 
 
 def _slowest_frame(timeline: Timeline, streams: Streams) -> int:

@@ -7,6 +7,7 @@ runtime was chosen with this row in view (`fitted`): such a row is no evidence.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,19 +59,23 @@ def read_rows(path: Path) -> Iterator[MeasuredRow]:
         SpecError: when the file cannot be read, a column is missing or a cell breaks a rule.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise SpecError(f"{path}: must be a CSV file that can be read, got: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SpecError(f"{path}: must be a CSV file in UTF-8, got other bytes") from None
-    reader = csv.DictReader(text.splitlines())
+    reader = csv.DictReader(io.StringIO(text, newline=""))
     missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
     if missing:
         raise SpecError(f"{path}:1  must have the columns {', '.join(COLUMNS)}; missing: {', '.join(missing)}")
-    for line, cells in enumerate(reader, start=2):
-        if None in cells or None in cells.values():
-            raise SpecError(f"{path}:{line}  must have {len(reader.fieldnames or ())} cells as the first line has")
-        yield _row(cells, f"{path}:{line}")
+    try:
+        for cells in reader:
+            place = f"{path}:{reader.line_num}"
+            if None in cells or None in cells.values():
+                raise SpecError(f"{place}  must have {len(reader.fieldnames or ())} cells as the first line has")
+            yield _row(cells, place)
+    except csv.Error as error:
+        raise SpecError(f"{path}:{reader.line_num}  must be CSV, got: {error}") from None
 
 
 def _row(cells: dict[str, str], place: str) -> MeasuredRow:

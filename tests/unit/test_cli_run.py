@@ -455,7 +455,7 @@ def test_validate_marks_fitted_rows_and_says_what_the_mark_means(
     assert decode.endswith(" %")
     assert prefill.endswith(" *")
     assert any(line.startswith("not fitted: 1 row, mean absolute error ") for line in lines)
-    assert any(line.startswith("* a constant of the chip or the runtime was chosen") for line in lines)
+    assert any(line.startswith("* a constant of the chip or the runtime was fitted") for line in lines)
 
 
 def test_no_measured_row_is_said_in_words(run: Run) -> None:

@@ -9,13 +9,13 @@ from simulator.units import format_quantity
 
 def test_decode_on_a_wide_chip_is_limited_by_its_dram() -> None:
     result = simulator.run("thor-t5000", "llama2-7b", precision="bf16", prompt_tokens=8, decode_tokens=2)
-    assert limit_sentence(result).startswith("DRAM bandwidth limits it: ")
+    assert limit_sentence(result).startswith("It is limited by DRAM bandwidth: ")
     assert ", most of it in decode (" in limit_sentence(result)
 
 
 def test_prefill_of_weights_that_are_converted_is_limited_by_the_matrix_engine() -> None:
     result = simulator.run("orin-agx-64gb", "qwen3-4b", precision="w4a16", prompt_tokens=1024, decode_tokens=1)
-    assert limit_sentence(result).startswith("The matrix engine limits it: ")
+    assert limit_sentence(result).startswith("It is limited by the matrix engine: ")
     assert ", most of it in prefill (" in limit_sentence(result)
 
 
@@ -40,4 +40,4 @@ def test_a_deadline_above_the_bound_blames_what_the_frame_waits_for() -> None:
     slow = scenario.with_values({"background.cpu.bandwidth": "120 GB/s", "duration": "50 ms"})
     result = simulator.run_scenario(slow)
     assert result.latency_s > 0.05
-    assert (reach_sentence(result) or "").startswith("Without waiting and without other traffic the frame could take ")
+    assert (reach_sentence(result) or "").startswith("The lower bound of these kernels is ")
