@@ -8,6 +8,13 @@ import pytest
 from simulator.catalog import Catalog, Kind
 from simulator.errors import SpecError
 
+
+@pytest.fixture(autouse=True)
+def _a_terminal_of_100_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is printed does not depend on the window in which the tests run."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 CHIP = """\
 # a chip as small as a chip can be
 name: tiny
