@@ -22,7 +22,7 @@ ONCE = Streams(
 )  # fmt: skip
 
 
-def program(workload: str, chip: str, runtime: str, precision: str, *, prompt: int, decode: int) -> Program:
+def program(workload: str, chip: str, runtime: str, precision: str, *, prompt: int, decode: int | None) -> Program:
     configured = configure(load_workload(workload), precision=precision, prompt_tokens=prompt, decode_tokens=decode)
     platform = Platform(load_chip(chip), load_runtime(runtime))
     return lower([Demand(build_graph(configured))], platform, ONCE)
@@ -169,3 +169,26 @@ def test_int4_weights_on_a_path_without_int4_are_converted_on_the_vector_engine(
     converted = float(result.program.tasks.work_cycles[conversion].sum())
     # every body weight of prefill and decode once, 128 lanes on 16 clusters
     assert converted == pytest.approx(2 * 440_401_920 / (128 * 16), rel=1e-9)
+
+
+@pytest.mark.parametrize(("precision", "body_bits"), [("bf16", 16), ("nvfp4", 4.5)])
+@pytest.mark.parametrize("in_flight", [1, 3])
+def test_the_dram_holds_body_table_and_a_cache_per_frame(precision: str, body_bits: float, in_flight: int) -> None:
+    """Qwen3-0.6B: the tied head is the embedding table, in 16 bits; each frame in flight has a cache of its own."""
+    workload = configure(load_workload("qwen3-0.6b"), precision=precision, prompt_tokens=8, decode_tokens=1)
+    chip = load_chip("thor-t5000").with_values({"dram.capacity": "1 MB"})
+    demand = Demand(build_graph(workload), in_flight=in_flight)
+    with pytest.raises(Infeasible) as error:
+        lower([demand], Platform(chip, load_runtime("tensorrt-edge-llm")), ONCE)
+    body, table, cache = 440_401_920 * body_bits / 8, 151936 * 1024 * 2, 9 * 28 * 2 * 8 * 128 * 2
+    assert error.value.demand == body + table + in_flight * cache
+
+
+@pytest.mark.parametrize("runtime", ["tensorrt-edge-llm", "ideal"])
+def test_every_task_is_waited_for_until_the_anchors_at_the_end(runtime: str) -> None:
+    """A piece of a kernel that nothing waits for could end after its kernel; so only the last anchors are loose."""
+    lowered = program("pi0.5", "thor-t5000", runtime, "bf16", prompt=8, decode=None)
+    offsets, _ = lowered.tasks.successors
+    loose = np.flatnonzero(np.diff(offsets) == 0)
+    num_anchors = load_runtime(runtime).weight_buffers + 3
+    assert loose.tolist() == list(range(len(lowered.tasks) - num_anchors, len(lowered.tasks)))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import simulator
-from simulator import SpecError
+from simulator import EngineError, SpecError
+from simulator.engine.bound import Bound
 from simulator.program import DropPolicy
 from simulator.units import seconds_to_ticks
 
@@ -139,3 +140,11 @@ def test_each_phase_may_have_a_precision_of_its_own() -> None:
     before, after = ([phase.channel_bytes[0] for phase in result.phases] for result in (plain, mixed))
     assert before[0] - after[0] == pytest.approx(0.412e9, rel=0.01)  # one byte for each weight of SigLIP so400m
     assert before[1:] == after[1:]
+
+
+def test_a_frame_below_its_lower_bound_is_refused_as_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a bound of one second, a frame of milliseconds must be wrong."""
+    too_high = Bound(ticks=10**12, bound_by="dram", phases=())
+    monkeypatch.setattr("simulator.simulation.simulate.lower_bound", lambda program, job: too_high)
+    with pytest.raises(EngineError, match=r"a frame of job 0 took \d+ ticks, less than its lower bound 1000000000000"):
+        simulator.run("thor-t5000", "qwen3-0.6b", precision="nvfp4", prompt_tokens=8, decode_tokens=1)
