@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 PhaseName = Literal["vision", "prefill", "decode", "action"]
 """The phases of a driving model."""
+
+Component = Literal["vision", "decoder", "action"]
+"""The parts of a model that have weights of their own."""
+
+COMPONENT_OF_PHASE: Final[dict[PhaseName, Component]] = {
+    "vision": "vision",
+    "prefill": "decoder",
+    "decode": "decoder",
+    "action": "action",
+}
+"""The component that a phase runs."""
 
 Fusion = Literal["norm_residual", "head_norm_rope_cache", "gate_activation", "qkv", "gate_up"]
 """A group of neighbouring operators that one kernel computes.

@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "spec": {"document", "sourced"},
     "chip": {"precision", "sourced", "spec"},
     "runtime": {"precision", "sourced", "spec", "terms"},
-    "workload": {"precision", "sourced", "spec"},
+    "workload": {"precision", "sourced", "spec", "terms"},
     "scenario": {"sourced", "spec", "terms"},
     "catalog": BASE | SPECS | {"document", "spec"},
     "graph": {"errors", "terms", "precision", "workload"},

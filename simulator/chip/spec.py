@@ -107,11 +107,6 @@ class Chip(Spec):
         return self.clusters[self.accelerator]
 
     @property
-    def shared_sram_bytes(self) -> int:
-        """Bytes of all shared SRAM levels."""
-        return int(sum(level.capacity.value for level in self.sram.values()))
-
-    @property
     def cluster_sram_bytes(self) -> int:
         """Bytes of the local SRAM of all clusters of the accelerator."""
         return int(self.cluster.sram.capacity.value * self.cluster.count.value)

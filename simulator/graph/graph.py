@@ -14,6 +14,7 @@ import networkx as nx
 
 from simulator.errors import SpecError
 from simulator.graph.operator import Operator
+from simulator.terms import PhaseName
 
 
 class OperatorGraph:
@@ -112,7 +113,7 @@ class Step:
 class PhaseGraph:
     """A phase: steps that run one after the other with the same weights."""
 
-    name: str
+    name: PhaseName
     precision: str
     """Precision of the matrices."""
     tokens: int

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from simulator.graph.graph import PhaseGraph, WorkloadGraph
 from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, MatMul, Operator
 from simulator.precision import precision
+from simulator.terms import COMPONENT_OF_PHASE
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,8 @@ def weight_bytes(graph: WorkloadGraph) -> int:
 
     A bound for how much memory they take: scales are counted per group of one long row.
     """
-    total = 0
-    for component, phases in (("vision", ("vision",)), ("decoder", ("prefill", "decode")), ("action", ("action",))):
-        names = [phase.precision for phase in graph.phases if phase.name in phases]
-        if names:
-            total += precision(names[0]).matrix_bytes(1, graph.component_parameters[component])
-    return total
+    precisions = {COMPONENT_OF_PHASE[phase.name]: phase.precision for phase in reversed(graph.phases)}
+    return sum(precision(name).matrix_bytes(1, graph.component_parameters[part]) for part, name in precisions.items())
 
 
 def _phase_rows(phase: PhaseGraph) -> list[LayerRow]:

@@ -108,10 +108,9 @@ class KernelEmitter:
 
     def hold(self, size_bytes: int, first_task: int, last_task: int) -> None:
         """Records that activations take space from one task to another, spread over the room for them."""
-        rooms = self._platform.activation_room
-        total = sum(room for _, room in rooms)
-        for memory, room in rooms:
-            self._builder.hold(memory, size_bytes * room // total, first_task, last_task)
+        platform = self._platform
+        for memory, room in platform.activation_room:
+            self._builder.hold(memory, size_bytes * room // platform.activation_room_bytes, first_task, last_task)
 
     def _launch(self, operation: int) -> int:
         """The task after which the kernel may work: its launch, or what it follows if launching is free."""

@@ -21,6 +21,7 @@ from simulator.lowering.residency import activations_of, resident_bytes
 from simulator.precision import precision
 from simulator.program.program import NONE, Background, Labels, Program, Streams
 from simulator.program.template import Fragment, Part, join
+from simulator.terms import COMPONENT_OF_PHASE
 from simulator.units import format_quantity
 
 
@@ -136,8 +137,7 @@ class _PhaseLowering:
         platform, body = self._platform, precision(self._phase.precision)
         kernels = group_operators(graph, platform.runtime.fusions)
         tensors = activations_of(graph, kernels, body.activation_bytes)
-        room_bytes = sum(room for _, room in platform.activation_room)
-        resident = resident_bytes(tensors, len(kernels), room_bytes)
+        resident = resident_bytes(tensors, len(kernels), platform.activation_room_bytes)
         spilled = [tensor.size_bytes - kept for tensor, kept in zip(tensors, resident, strict=True)]
         emitter = KernelEmitter(platform, replays_graph=self._replays_graph, host_operation=self._host)
         flop, spans = [], []
@@ -199,6 +199,3 @@ def _stored_weight_bytes(phase: PhaseGraph, platform: Platform) -> int:
         elif isinstance(operator, Embedding):
             total += operator.parameters * body.activation_bytes
     return total
-
-
-COMPONENT_OF_PHASE = {"vision": "vision", "prefill": "decoder", "decode": "decoder", "action": "action"}

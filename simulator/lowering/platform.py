@@ -132,6 +132,11 @@ class Platform:
         rooms = [(index + 1, int(level.capacity.value)) for index, level in enumerate(self.chip.sram.values())]
         return tuple((memory, size_bytes // self.tenants) for memory, size_bytes in [*rooms, (self.LOCAL, local)])
 
+    @cached_property
+    def activation_room_bytes(self) -> int:
+        """All of that room together."""
+        return sum(size_bytes for _, size_bytes in self.activation_room)
+
     # precision -------------------------------------------------------------------------------------------------
 
     def kernel(self, precision_name: str) -> Kernel:

@@ -39,7 +39,6 @@ NONE: Final = -1
 """The index that stands for "no unit", "no route", "no deadline", "no limit"."""
 
 Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 

@@ -21,7 +21,7 @@ from simulator.precision import precision as precision_named
 from simulator.program import NONE, Background, DropPolicy, Program, Streams
 from simulator.runtime import Runtime
 from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
-from simulator.terms import PhaseName
+from simulator.terms import COMPONENT_OF_PHASE, PhaseName
 from simulator.units import seconds_to_ticks
 from simulator.workload import Workload
 from simulator.workload.spec import MOST_STEPS
@@ -29,11 +29,9 @@ from simulator.workload.spec import MOST_STEPS
 PrecisionChoice = str | Mapping[PhaseName, str] | Mapping[str, str] | None
 """One precision for the decoder's phases, or one per phase; None keeps those of the workload."""
 
-DECODER_PHASES = ("prefill", "decode")
-
 MOST_TOKENS = {"prefill": 10**9, "decode": MOST_STEPS}
 MOST_FRAMES = 1_000_000
-"""Frames of one stream: a day at 10 Hz."""
+"""Frames of one stream: more than a day at 10 Hz."""
 
 _POLICY = {"drop-if-busy": DropPolicy.DROP_IF_BUSY, "latest": DropPolicy.LATEST, "fifo": DropPolicy.FIFO}
 
@@ -134,8 +132,9 @@ def _precisions(workload: Workload, choice: PrecisionChoice) -> dict[str, str]:
     if choice is None:
         return {}
     if isinstance(choice, str):
-        names: list[str] = [phase.phase for phase in workload.pipeline]
-        precisions = dict.fromkeys([name for name in names if name in DECODER_PHASES] or names, choice)
+        names = [phase.phase for phase in workload.pipeline]
+        of_decoder = [name for name in names if COMPONENT_OF_PHASE[name] == "decoder"]
+        precisions = {str(name): choice for name in of_decoder or names}
     else:
         precisions = {str(phase): name for phase, name in choice.items()}
     for name in precisions.values():

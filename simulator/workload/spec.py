@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from simulator.precision import PRECISIONS
 from simulator.sourced import ChosenDuration, ChosenFrequency, Status
 from simulator.spec import Spec
+from simulator.terms import COMPONENT_OF_PHASE
 from simulator.workload.transformer import ActionExpert, Decoder, VisionTower
 
 MOST_STEPS = 100_000
@@ -118,12 +119,10 @@ class Workload(Spec):
 
     @model_validator(mode="after")
     def _phases_have_components(self) -> Workload:
-        needs = {"vision": self.vision, "prefill": self.decoder, "decode": self.decoder, "action": self.action}
-        component = {"vision": "vision", "prefill": "decoder", "decode": "decoder", "action": "action"}
         names = [phase.phase for phase in self.pipeline]
         for name in names:
-            if needs[name] is None:
-                raise ValueError(f'pipeline: phase "{name}" needs the component "{component[name]}"')
+            if getattr(self, COMPONENT_OF_PHASE[name]) is None:
+                raise ValueError(f'pipeline: phase "{name}" needs the component "{COMPONENT_OF_PHASE[name]}"')
         if len(set(names)) != len(names):
             raise ValueError(f"pipeline: each phase may appear once, got {', '.join(names)}")
         for later, earlier in (("decode", "prefill"), ("action", "prefill")):

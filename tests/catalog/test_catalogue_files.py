@@ -84,7 +84,7 @@ def test_the_port_of_a_local_sram_is_the_published_bytes_per_cycle() -> None:
 def test_mach_m100_has_128_mib_of_sram_in_the_48_blocks_of_the_product() -> None:
     chip = load_chip("mach-m100")
     assert chip.cluster_sram_bytes == 48 * 2 * 2**20
-    assert chip.shared_sram_bytes == 32 * 2**20
+    assert sum(level.capacity.value for level in chip.sram.values()) == 32 * 2**20
 
 
 def test_thor_u_inherits_what_it_does_not_state_and_has_no_power_of_the_jetson_module() -> None:
