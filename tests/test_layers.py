@@ -10,12 +10,14 @@ import pytest
 ROOT = Path(__file__).parents[1] / "simulator"
 
 BASE = {"errors", "units"}
-SPECS = {"chip", "runtime", "workload", "scenario"}
+SPECS = {"chip", "runtime", "workload", "scenario", "study"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "terms": set(),
+    "variants": set(),
+    "compiled": set(),
     "units": {"errors"},
-    "precision": {"errors"},
+    "precision": {"errors", "variants"},
     "sourced": BASE,
     "document": BASE | {"sourced"},
     "spec": {"document", "sourced"},
@@ -23,23 +25,26 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": {"precision", "sourced", "spec", "terms"},
     "workload": {"precision", "sourced", "spec", "terms"},
     "scenario": {"sourced", "spec", "terms"},
+    "study": BASE | {"precision", "sourced", "spec", "workload"},
     "catalog": BASE | SPECS | {"document", "spec"},
-    "graph": {"errors", "terms", "precision", "workload"},
-    "program": BASE,
-    "lowering": BASE | {"chip", "runtime", "graph", "program", "precision", "terms"},
-    "timeline": BASE | {"program"},
-    "engine": BASE | {"program", "timeline"},
-    "metrics": BASE | {"program", "timeline"},
+    "graph": {"errors", "terms", "precision", "variants", "workload"},
+    "program": BASE | {"compiled"},
+    "lowering": BASE | {"chip", "runtime", "graph", "program", "precision", "terms", "variants", "compiled"},
+    "timeline": BASE | {"program", "compiled"},
+    "engine": BASE | {"program", "timeline", "compiled"},
+    "metrics": BASE | {"program", "timeline", "compiled"},
     "simulation": BASE | SPECS | {"catalog", "graph", "lowering", "program", "engine", "timeline", "metrics",
-                                  "precision", "sourced", "terms"},
+                                  "precision", "sourced", "terms", "compiled"},
     "validation": BASE | {"catalog", "simulation"},
-    "report": BASE | SPECS | {"program", "timeline", "metrics", "simulation", "validation", "precision", "sourced",
-                              "spec", "graph"},
+    "exploration": BASE | SPECS | {"catalog", "document", "sourced", "spec", "terms", "precision", "graph", "lowering",
+                                   "program", "engine", "timeline", "metrics", "simulation", "variants"},
+    "report": BASE | SPECS | {"program", "timeline", "metrics", "simulation", "validation", "exploration", "precision",
+                              "sourced", "spec", "graph"},
 }  # fmt: skip
 """Packages and modules of `simulator` and what they may import of it; `api` and `cli` may import anything."""
 
 LIBRARIES = {"simpy": "engine/reference.py", "matplotlib": "report/", "networkx": "graph/", "yaml": "document/",
-             "perfetto": "report/", "rich": "report/", "click": "cli.py"}  # fmt: skip
+             "perfetto": "report/", "rich": "report/", "click": "cli/", "numba": "compiled.py"}  # fmt: skip
 """Where a library may be imported."""
 
 

@@ -40,8 +40,7 @@ class Record:
         """The Timeline; `rates` are its four columns of rates."""
         columns = (self._task, self._release, self._ready_tick, self._start_tick, self._end_tick)
         task, release, ready_tick, start_tick, end_tick = (np.array(column, dtype=np.int64) for column in columns)
-        cut_off_last = np.where(end_tick == NONE, np.iinfo(np.int64).max, end_tick)
-        order = np.lexsort((release, task, cut_off_last, start_tick))
+        order = np.lexsort((task, release))
         rate_tick, rate_channel, granted, asked = rates
         return Timeline(
             program=self._program,

@@ -4,6 +4,7 @@ Reads from: nothing of ours but `units` and `errors`. Gives to: `engine`, `timel
 """
 
 from simulator.program.builder import ProgramBuilder
+from simulator.program.folded import FoldedOccupancies, FoldedTasks, Instances, Templates
 from simulator.program.program import (
     NONE,
     Background,
@@ -22,6 +23,9 @@ __all__ = [
     "Background",
     "CapacityChanges",
     "DropPolicy",
+    "FoldedOccupancies",
+    "FoldedTasks",
+    "Instances",
     "Labels",
     "Occupancies",
     "Program",
@@ -29,4 +33,5 @@ __all__ = [
     "Resources",
     "Streams",
     "Tasks",
+    "Templates",
 ]

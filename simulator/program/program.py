@@ -4,7 +4,8 @@ A Program is numbers only. It knows no chip and no model, so an engine needs not
 drive every engine. Its parts:
 
     Resources        units (clock, slots), channels (capacity), masters (weight, shares), routes, memories
-    Tasks            struct of arrays: what each task holds, how much, and which tasks it waits for
+    Tasks            struct of arrays: what each task holds, how much, and which tasks it waits for; or FoldedTasks,
+                     which keep what repeats once
     jobs             contiguous ranges of tasks; edges never leave a job
     Streams          when a job is released, and what happens if the stream is still busy
     Background       endless flows of other masters on the channels (cameras, CPU)
@@ -26,20 +27,19 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import SpecError
+from simulator.program.checks import check_program
+from simulator.program.columns import NONE, Floats, Ints, successors_of
+from simulator.program.folded import FoldedOccupancies, FoldedTasks, one_fragment_per_job
 
-NONE: Final = -1
-"""The index that stands for "no unit", "no route", "no deadline", "no limit"."""
-
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+__all__ = ["NONE", "Background", "CapacityChanges", "DropPolicy", "Floats", "Ints", "Labels", "Occupancies", "Program",
+           "Resources", "Streams", "Tasks"]  # fmt: skip
 
 
 def _ints(values: Sequence[int] | npt.NDArray[Any] = ()) -> Ints:
@@ -134,12 +134,7 @@ class Tasks:
     @cached_property
     def successors(self) -> tuple[Ints, Ints]:
         """The edges turned round: CSR offsets and task indices, each list ascending."""
-        count = len(self)
-        order = np.argsort(self.predecessors, kind="stable")
-        waiting = np.repeat(np.arange(count), np.diff(self.predecessor_offsets))[order]
-        offsets = np.zeros(count + 1, dtype=np.int64)
-        np.cumsum(np.bincount(self.predecessors, minlength=count), out=offsets[1:])
-        return offsets, waiting.astype(np.int64)
+        return successors_of(self.predecessor_offsets, self.predecessors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,20 +234,17 @@ class Program:
     """A checked Program. `__post_init__` refuses what no engine could run; see the module for the parts."""
 
     resources: Resources
-    tasks: Tasks
+    tasks: Tasks | FoldedTasks
     job_offsets: Ints
     """Job j owns the tasks `job_offsets[j]` to `job_offsets[j + 1] - 1`."""
     streams: Streams
     background: Background = field(default_factory=Background)
     changes: CapacityChanges = field(default_factory=CapacityChanges)
-    occupancies: Occupancies = field(default_factory=Occupancies)
+    occupancies: Occupancies | FoldedOccupancies = field(default_factory=Occupancies)
     labels: Labels = field(default_factory=Labels)
 
     def __post_init__(self) -> None:
-        _check_resources(self.resources)
-        _check_tasks(self)
-        _check_streams(self)
-        _check_rest(self)
+        check_program(self)
 
     @property
     def num_jobs(self) -> int:
@@ -264,148 +256,32 @@ class Program:
         return range(int(self.job_offsets[job]), int(self.job_offsets[job + 1]))
 
     @cached_property
+    def folded_tasks(self) -> FoldedTasks:
+        """The tasks as templates and instances; flat tasks become one fragment per job."""
+        if isinstance(self.tasks, FoldedTasks):
+            return self.tasks
+        columns = {column.name: getattr(self.tasks, column.name) for column in fields(self.tasks)}
+        return one_fragment_per_job(columns, self.job_offsets)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash of every number and name: equal Programs have equal fingerprints in every process."""
+        """A hash of every number and name: equal Programs have equal fingerprints in every process.
+
+        Programs with the same tasks in different foldings differ.
+        """
         digest = hashlib.sha256()
         for part in (self.resources, self.tasks, self.streams, self.background, self.changes,
-                     self.occupancies, self.labels):  # fmt: skip
-            for column in fields(part):
-                value = getattr(part, column.name)
-                digest.update(value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode())
-        digest.update(self.job_offsets.tobytes())
+                     self.occupancies, self.labels, self.job_offsets):  # fmt: skip
+            _add(digest, part)
         return digest.hexdigest()
 
 
-def _require(condition: bool | np.bool_, message: str) -> None:
-    if not condition:
-        raise SpecError(f"program: {message}")
-
-
-def _in_range(index: Ints, count: int, *, allow_none: bool = False) -> bool:
-    lowest = NONE if allow_none else 0
-    return bool(np.all((index >= lowest) & (index < count)))
-
-
-def _check_resources(resources: Resources) -> None:
-    units, channels, masters = (
-        len(resources.unit_names),
-        len(resources.channel_names),
-        len(resources.master_names),
-    )
-    _require(len(resources.unit_clock_hz) == len(resources.unit_slots) == units, "unit columns differ in length")
-    _require(len(resources.channel_bytes_per_s) == channels, "channel columns differ in length")
-    _require(len(resources.master_weight) == masters, "master columns differ in length")
-    _require(len(resources.memory_bytes) == len(resources.memory_names), "memory columns differ in length")
-    for names in (resources.unit_names, resources.channel_names, resources.master_names):
-        _require(len(set(names)) == len(names), f"resource names must be unique, got {names}")
-    _require(np.all(np.isfinite(resources.unit_clock_hz)) and np.all(resources.unit_clock_hz > 0),
-             "unit clocks must be above 0 Hz")  # fmt: skip
-    _require(np.all(resources.unit_slots > 0), "units need at least one slot")
-    _require(np.all(np.isfinite(resources.channel_bytes_per_s)) and np.all(resources.channel_bytes_per_s > 0),
-             "channel capacities must be above 0 B/s")  # fmt: skip
-    _require(np.all(np.isfinite(resources.master_weight)) and np.all(resources.master_weight > 0),
-             "master weights must be above 0")  # fmt: skip
-    _require(_in_range(resources.share_master, masters), "a share names an unknown master")
-    _require(_in_range(resources.share_channel, channels), "a share names an unknown channel")
-    pairs = list(zip(resources.share_master.tolist(), resources.share_channel.tolist(), strict=True))
-    _require(len(set(pairs)) == len(pairs), "a master has two shares of one channel")
-    minimum, maximum = resources.share_minimum, resources.share_maximum
-    _require(np.all((minimum >= 0) & (minimum <= maximum) & (maximum > 0) & (maximum <= 1)),
-             "shares need 0 <= minimum <= maximum <= 1 and maximum above 0")  # fmt: skip
-    guaranteed = np.bincount(resources.share_channel, weights=minimum, minlength=channels)
-    _require(np.all(guaranteed <= 1 + 1e-12), "the minimum shares of a channel sum to more than 1")
-    _require(np.all(np.diff(resources.route_offsets) > 0), "a route needs at least one channel")
-    _require(_in_range(resources.route_channels, channels), "a route names an unknown channel")
-    for index in range(resources.num_routes):
-        route = resources.route(index)
-        _require(len(set(route)) == len(route), "a route crosses a channel twice")
-
-
-def _check_tasks(program: Program) -> None:
-    tasks, resources = program.tasks, program.resources
-    count = len(tasks)
-    for column in fields(tasks):
-        expected = {"predecessor_offsets": count + 1, "predecessors": len(tasks.predecessors)}.get(column.name, count)
-        _require(len(getattr(tasks, column.name)) == expected, f"task column {column.name} has the wrong length")
-    offsets = program.job_offsets
-    _require(len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == count and np.all(np.diff(offsets) > 0),
-             "every job needs at least one task")  # fmt: skip
-    _require(_in_range(tasks.unit, len(resources.unit_names), allow_none=True), "a task names an unknown unit")
-    _require(_in_range(tasks.route, resources.num_routes, allow_none=True), "a task names an unknown route")
-    is_transfer = tasks.route != NONE
-    _require(not np.any((tasks.unit != NONE) & is_transfer), "a task is both a compute task and a transfer")
-    _require(_in_range(tasks.master[is_transfer], len(resources.master_names)), "a transfer names an unknown master")
-    _require(np.all(tasks.size_bytes[~is_transfer] == 0), "a task that is no transfer has a size")
-    _require(np.all(tasks.work_cycles[tasks.unit == NONE] == 0), "a task without a unit has work")
-    _require(np.all(np.isfinite(tasks.work_cycles)) and np.all(tasks.work_cycles >= 0),
-             "work must be finite and not negative")  # fmt: skip
-    _require(np.all(tasks.size_bytes >= 0), "sizes must not be negative")
-    _require(not np.any(np.isnan(tasks.rate_cap_bytes_per_s)) and np.all(tasks.rate_cap_bytes_per_s > 0),
-             "rate caps must be above 0 B/s")  # fmt: skip
-    starts = tasks.predecessor_offsets
-    _require(starts[0] == 0 and starts[-1] == len(tasks.predecessors) and np.all(np.diff(starts) >= 0),
-             "predecessor offsets are not a CSR index")  # fmt: skip
-    _require(_in_range(tasks.predecessors, count), "a task waits for an unknown task")
-    job_of = np.repeat(np.arange(program.num_jobs), np.diff(offsets))
-    waiting = np.repeat(np.arange(count), np.diff(starts))
-    _require(np.all(job_of[waiting] == job_of[tasks.predecessors]), "an edge leaves its job")
-    if np.any(tasks.predecessors >= waiting):  # in index order there can be no cycle; else count it out
-        _check_acyclic(tasks)
-
-
-def _check_acyclic(tasks: Tasks) -> None:
-    offsets, successors = tasks.successors
-    missing = np.diff(tasks.predecessor_offsets).copy()
-    ready = list(np.flatnonzero(missing == 0))
-    done = 0
-    while ready:
-        task = ready.pop()
-        done += 1
-        for successor in successors[offsets[task] : offsets[task + 1]]:
-            missing[successor] -= 1
-            if missing[successor] == 0:
-                ready.append(successor)
-    stuck = np.flatnonzero(missing > 0)
-    _require(done == len(tasks), f"the tasks form a cycle through task {stuck[0] if len(stuck) else '?'}")
-
-
-def _check_streams(program: Program) -> None:
-    streams = program.streams
-    for column in (streams.policy, streams.queue_depth, streams.in_flight, streams.deadline_ticks):
-        _require(len(column) == len(streams), "stream columns differ in length")
-    _require(len(streams.release_offsets) == len(streams) + 1, "stream release offsets have the wrong length")
-    _require(len(streams.release_tick) == len(streams.release_job) == streams.release_offsets[-1],
-             "release columns differ in length")  # fmt: skip
-    _require(_in_range(streams.release_job, program.num_jobs), "a release names an unknown job")
-    _require(np.all(streams.release_tick >= 0), "releases must not be before time 0")
-    for start, stop in zip(streams.release_offsets[:-1], streams.release_offsets[1:], strict=True):
-        _require(np.all(np.diff(streams.release_tick[start:stop]) >= 0), "the releases of a stream are not in order")
-    _require(np.all((streams.in_flight == NONE) | (streams.in_flight > 0)), "in_flight must be at least 1")
-    _require(np.all(streams.queue_depth >= NONE), "queue_depth must not be negative")
-    _require(np.all((streams.deadline_ticks == NONE) | (streams.deadline_ticks > 0)), "deadlines must be above 0")
-
-
-def _check_rest(program: Program) -> None:
-    resources, background, changes = program.resources, program.background, program.changes
-    _require(_in_range(background.route, resources.num_routes), "a background flow names an unknown route")
-    _require(_in_range(background.master, len(resources.master_names)), "a background flow names an unknown master")
-    _require(np.all(np.isfinite(background.bytes_per_s)) and np.all(background.bytes_per_s > 0),
-             "background rates must be above 0 B/s")  # fmt: skip
-    _require(np.all(background.start_tick >= 0), "a background flow starts before time 0")
-    _require(np.all((background.stop_tick == NONE) | (background.stop_tick >= background.start_tick)),
-             "a background flow stops before it starts")  # fmt: skip
-    _require(np.all(np.diff(changes.tick) >= 0) and np.all(changes.tick >= 0), "capacity changes are not in time order")
-    _require(np.all((changes.unit == NONE) != (changes.channel == NONE)),
-             "a capacity change names a unit or a channel, not both")  # fmt: skip
-    _require(_in_range(changes.unit, len(resources.unit_names), allow_none=True), "a change names an unknown unit")
-    _require(_in_range(changes.channel, len(resources.channel_names), allow_none=True),
-             "a change names an unknown channel")  # fmt: skip
-    _require(np.all(np.isfinite(changes.value)) and np.all(changes.value >= 0), "a capacity must be 0 or above")
-    occupancies, count = program.occupancies, len(program.tasks)
-    _require(_in_range(occupancies.memory, len(resources.memory_names)), "an occupancy names an unknown memory")
-    _require(_in_range(occupancies.first_task, count, allow_none=True), "an occupancy names an unknown task")
-    _require(_in_range(occupancies.last_task, count, allow_none=True), "an occupancy names an unknown task")
-    labels = program.labels
-    _require(_in_range(program.tasks.operation, len(labels.operations), allow_none=True), "unknown operation")
-    _require(_in_range(program.tasks.cause, len(labels.causes), allow_none=True), "unknown cause")
-    _require(_in_range(labels.operation_phase, len(labels.phases)), "an operation names an unknown phase")
+def _add(digest: hashlib._Hash, value: object) -> None:
+    """Adds every array and value of a part of a Program to a hash."""
+    if isinstance(value, np.ndarray):
+        digest.update(value.tobytes())
+    elif is_dataclass(value):
+        for column in fields(value):
+            _add(digest, getattr(value, column.name))
+    else:
+        digest.update(repr(value).encode())

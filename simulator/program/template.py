@@ -1,7 +1,7 @@
-"""Fragments: pieces of a job as arrays, repeated and joined with numpy.
+"""Fragments: pieces of a job as arrays, joined into `FoldedTasks`.
 
 A fragment is written once, task by task, with `FragmentBuilder`; a model of 36 equal layers and 22 equal steps repeats
-its arrays. Its last `num_anchors` tasks are its *anchors*: what the next fragment may wait for. Inside a fragment the
+it. Its last `num_anchors` tasks are its *anchors*: what the next fragment may wait for. Inside a fragment the
 index of a predecessor counts from its own first task, so -1 is the last anchor of the fragment before it, whichever
 that is.
 """
@@ -11,13 +11,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from simulator.errors import EngineError
-from simulator.program.program import NONE, Floats, Ints, Occupancies, Tasks
+from simulator.program.columns import NONE, Floats, Ints
+from simulator.program.folded import FoldedOccupancies, FoldedTasks, Instances, Templates
 
-_INT_COLUMNS = ("unit", "route", "size_bytes", "master", "operation", "cause")
+_COLUMNS = ("unit", "work_cycles", "route", "size_bytes", "master", "rate_cap_bytes_per_s", "operation", "cause",
+            "predecessors", "memory", "held_bytes", "first_task", "last_task")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,64 +112,56 @@ class Part:
     step: int = NONE
 
 
-def join(jobs: Sequence[Sequence[Part]], priorities: Sequence[int]) -> tuple[Tasks, Ints, Occupancies]:
-    """All parts of all jobs one after the other.
+def join(jobs: Sequence[Sequence[Part]], priorities: Sequence[int]) -> tuple[FoldedTasks, Ints, FoldedOccupancies]:
+    """All parts of all jobs one after the other; a fragment that is used several times is kept once.
 
     Args:
         jobs: the parts of each job in order.
         priorities: the priority of the tasks of each job.
     Returns:
         The tasks, the job offsets (shape: jobs + 1) and the occupancies.
-    Raises:
-        EngineError: when a fragment reaches before the beginning of its job.
     """
-    parts = [part for job in jobs for part in job]
-    lengths = np.array([len(part.fragment) * part.repeats for part in parts], dtype=np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    part_counts = np.array([len(job) for job in jobs])
-    job_offsets = starts[np.concatenate([[0], np.cumsum(part_counts)])]
-
-    def column(name: str) -> Ints:
-        return np.concatenate([np.tile(getattr(part.fragment, name), part.repeats) for part in parts])
-
-    predecessors = np.concatenate(
-        [_shifted(part.fragment.predecessors, part, start) for part, start in zip(parts, starts, strict=False)]
-    )
-    counts = column("predecessor_counts")
-    waiting = np.repeat(np.arange(len(counts)), counts)
-    first_of_job = np.repeat(job_offsets[:-1], np.diff(job_offsets))
-    if np.any(predecessors < first_of_job[waiting]) or np.any(predecessors >= waiting):
-        raise EngineError("a fragment waits for a task outside what comes before it in its job")
-    tasks = Tasks(
-        **{name: column(name) for name in _INT_COLUMNS},
-        work_cycles=column("work_cycles").astype(np.float64),
-        rate_cap_bytes_per_s=column("rate_cap_bytes_per_s").astype(np.float64),
-        priority=np.repeat(np.array(priorities, dtype=np.int64), np.diff(job_offsets)),
-        predecessor_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        predecessors=predecessors,
-        layer=np.concatenate([_layers(part) for part in parts]),
-        step=np.repeat(np.array([part.step for part in parts], dtype=np.int64), lengths),
-    )
-    occupancies = Occupancies(
-        memory=column("memory"),
-        size_bytes=column("held_bytes"),
-        first_task=np.concatenate(
-            [_shifted(part.fragment.first_task, part, start) for part, start in zip(parts, starts, strict=False)]
+    numbers: dict[tuple[int, int], int] = {}
+    distinct: list[tuple[Fragment, int]] = []
+    fragment, repeats, step, layer = [], [], [], []
+    for job, priority in zip(jobs, priorities, strict=True):
+        for part in job:
+            number = numbers.setdefault((id(part.fragment), priority), len(numbers))
+            if number == len(distinct):
+                distinct.append((part.fragment, priority))
+            fragment.append(number)
+            repeats.append(part.repeats)
+            step.append(part.step)
+            layer.append(np.arange(part.repeats) if part.is_layer else np.full(part.repeats, NONE))
+    instances_of_job = [sum(part.repeats for part in job) for job in jobs]
+    tasks = FoldedTasks(
+        _templates(distinct),
+        Instances(
+            fragment=np.repeat(np.array(fragment, dtype=np.int64), repeats),
+            layer=np.concatenate(layer).astype(np.int64),
+            step=np.repeat(np.array(step, dtype=np.int64), repeats),
+            job_offsets=_offsets(instances_of_job),
         ),
-        last_task=np.concatenate(
-            [_shifted(part.fragment.last_task, part, start) for part, start in zip(parts, starts, strict=False)]
-        ),
-        label=(),
     )
-    return tasks, job_offsets.astype(np.int64), occupancies
+    return tasks, tasks.job_offsets, FoldedOccupancies(tasks)
 
 
-def _shifted(relative: Ints, part: Part, start: int) -> Ints:
-    """Relative task indices of every repetition, made absolute."""
-    bases = start + len(part.fragment) * np.arange(part.repeats, dtype=np.int64)
-    return (bases[:, None] + relative[None, :]).ravel()
+def _templates(distinct: Sequence[tuple[Fragment, int]]) -> Templates:
+    """Fragments end to end, each with the priority of its tasks."""
+    fragments = [fragment for fragment, _ in distinct]
+    lengths = [len(fragment) for fragment in fragments]
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(fragment, name) for fragment in fragments])
+
+    return Templates(
+        **{name: column(name) for name in _COLUMNS},
+        priority=np.repeat(np.array([priority for _, priority in distinct], dtype=np.int64), lengths),
+        predecessor_offsets=_offsets(column("predecessor_counts")),
+        fragment_offsets=_offsets(lengths),
+        held_offsets=_offsets([len(fragment.memory) for fragment in fragments]),
+    )
 
 
-def _layers(part: Part) -> Ints:
-    layers = np.arange(part.repeats) if part.is_layer else np.full(part.repeats, NONE)
-    return np.repeat(layers.astype(np.int64), len(part.fragment))
+def _offsets(counts: Sequence[int] | Ints) -> Ints:
+    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])

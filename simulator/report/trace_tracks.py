@@ -104,7 +104,7 @@ def trace_tracks(timeline: Timeline, *, title: str) -> Tracks:
 def lanes(start_tick: Ints, end_tick: Ints) -> Ints:
     """The lane of each interval [start, end), so that no two on one lane overlap: the lowest that is free.
 
-    Intervals are sorted by start, as the rows of a Timeline are. As many lanes are used as intervals overlap at most.
+    Intervals are sorted by start. As many lanes are used as intervals overlap at most.
 
     >>> lanes(np.array([0, 0, 5, 5]), np.array([5, 8, 8, 9])).tolist()
     [0, 1, 0, 2]
@@ -215,7 +215,7 @@ def _units(timeline: Timeline) -> Iterator[SliceTrack]:
     program = timeline.program
     unit = program.tasks.unit[timeline.task]
     for index, name in enumerate(program.resources.unit_names):
-        rows = np.flatnonzero(unit == index)
+        rows = _in_order(timeline, unit == index)
         cycles = program.tasks.work_cycles[timeline.task[rows]].tolist()
         waited = _nanoseconds(timeline.start_tick[rows] - timeline.ready_tick[rows]).tolist()
         yield from _task_tracks(timeline, "units", name, rows, {"cycles": cycles, "waited_ns": waited})
@@ -228,7 +228,7 @@ def _transfers(timeline: Timeline) -> Iterator[SliceTrack]:
     route, master = tasks.route[timeline.task], tasks.master[timeline.task]
     for master_index, master_name in enumerate(resources.master_names):
         for route_index in range(resources.num_routes):
-            rows = np.flatnonzero((route == route_index) & (master == master_index))
+            rows = _in_order(timeline, (route == route_index) & (master == master_index))
             channels = " + ".join(resources.channel_names[channel] for channel in resources.route(route_index))
             moved = timeline.served_bytes[rows]
             ticks = _end(timeline, rows) - timeline.start_tick[rows]
@@ -242,14 +242,14 @@ def _transfers(timeline: Timeline) -> Iterator[SliceTrack]:
 
 def _milestones(timeline: Timeline) -> Iterator[SliceTrack]:
     tasks = timeline.program.tasks
-    rows = np.flatnonzero((tasks.unit[timeline.task] == NONE) & (tasks.route[timeline.task] == NONE))
+    rows = _in_order(timeline, (tasks.unit[timeline.task] == NONE) & (tasks.route[timeline.task] == NONE))
     yield from _task_tracks(timeline, "milestones", "milestones", rows, {})
 
 
 def _task_tracks(
     timeline: Timeline, group: str, name: str, rows: Ints, arguments: Mapping[str, Column]
 ) -> Iterator[SliceTrack]:
-    """The lanes of some rows of a timeline."""
+    """The lanes of some rows of a timeline that are in order of time."""
     start, end = timeline.start_tick[rows], _end(timeline, rows)
     labels = _task_labels(timeline, rows)
     columns = {key: np.array(values, dtype=object) for key, values in arguments.items()}
@@ -310,6 +310,14 @@ def _counter(group: str, name: str, unit: str, tick: Ints, values: Floats) -> Co
     """A counter without the rows that repeat the value before them."""
     is_change = np.append(True, values[1:] != values[:-1])
     return CounterTrack(group, name, unit, _nanoseconds(tick[is_change]), values[is_change])
+
+
+def _in_order(timeline: Timeline, chosen: npt.NDArray[np.bool_]) -> Ints:
+    """Some rows sorted by (start, end, task, release); what was cut off is last among equals of its start."""
+    rows = np.flatnonzero(chosen)
+    return rows[
+        np.lexsort((timeline.release[rows], timeline.task[rows], _end(timeline, rows), timeline.start_tick[rows]))
+    ]
 
 
 def _end(timeline: Timeline, rows: Ints) -> Ints:

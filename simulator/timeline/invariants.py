@@ -164,6 +164,8 @@ def _check_releases(timeline: Timeline) -> None:
     _release_law(~is_completed | (timeline.release_end_tick == last_end), "must end when its last task ends")
     _release_law(~is_running | (num_ended < last - first), "runs, but all tasks of its job have ended")
     _release_law(has_start | (num_started == 0), "was never admitted, but a task of its job started")
+    is_sorted = np.append(True, index.rows[1:] > index.rows[:-1])[: len(timeline)]
+    _law(is_sorted, timeline, "must come in the order (release, task)")
 
 
 def _check_served(timeline: Timeline) -> None:

@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import NamedTuple
+
 import numpy as np
 
+from simulator.compiled import compiled_in_place
 from simulator.program.capacity import Steps
-from simulator.program.program import NONE, Ints
-from simulator.timeline.row_index import RowIndex
+from simulator.program.folded import FoldedOccupancies
+from simulator.program.program import NONE, Floats, Ints, Program
+from simulator.timeline.job_rows import JobRows
 from simulator.timeline.timeline import Timeline
+
+
+class _Spans(NamedTuple):
+    """The spaces that every release of a job holds, each from the start of one task to the end of another.
+
+    Jobs consist of groups of tasks, groups of the same kind hold the same spaces: instances and their fragments, or
+    whole jobs.
+    """
+
+    job_groups: Ints
+    """CSR: job to groups."""
+    group_start: Ints
+    """The first task of each group."""
+    kind: Ints
+    """Per group."""
+    offsets: Ints
+    """CSR: kind to the spaces below."""
+    memory: Ints
+    size_bytes: Ints
+    first_task: Ints
+    """Counted from the first of the group."""
+    last_task: Ints
+
+
+class _Holdings(NamedTuple):
+    """Spaces held, memory by memory (shape: holdings)."""
+
+    size_bytes: Ints
+    start_tick: Ints
+    end_tick: Ints
 
 
 def occupancy_steps(timeline: Timeline) -> tuple[Steps, ...]:
@@ -18,38 +53,130 @@ def occupancy_steps(timeline: Timeline) -> tuple[Steps, ...]:
     for all releases: from the first of the starts to the end of the run, or from 0 to the last of the ends. Space that
     is freed and taken at the same tick is never held twice.
     """
-    memory, size_bytes, start, end = _holdings(timeline)
-    steps = []
-    for index in range(len(timeline.program.resources.memory_names)):
-        mine = (memory == index) & (start < end)
-        tick, where = np.unique(np.concatenate([start[mine], end[mine]]), return_inverse=True)
-        change = np.zeros(len(tick), dtype=np.int64)
-        np.add.at(change, where, np.concatenate([size_bytes[mine], -size_bytes[mine]]))
-        steps.append(Steps.of(tick, np.cumsum(change).astype(np.float64), initial=0.0))
-    return tuple(steps)
+    return tuple(_steps(holdings) for holdings in _holdings(timeline))
 
 
-def _holdings(timeline: Timeline) -> tuple[Ints, Ints, Ints, Ints]:
-    """One row per space that is held: memory, bytes, start and end tick."""
-    table, index = timeline.program.occupancies, RowIndex.of(timeline)
-    has_first, has_last = table.first_task != NONE, table.last_task != NONE
-    task_end = np.where(timeline.end_tick == NONE, timeline.horizon_tick, timeline.end_tick)
+def _steps(held: _Holdings) -> Steps:
+    """The sum of the bytes over time; one step for each tick at which any of it changes."""
+    by_start, by_end = np.argsort(held.start_tick, kind="stable"), np.argsort(held.end_tick, kind="stable")
+    tick, value = np.empty(2 * len(by_start) + 1, dtype=np.int64), np.empty(2 * len(by_start) + 1)
+    tick[0] = value[0] = 0
+    count = _sweep(held, by_start, by_end, tick, value)
+    return Steps(tick[:count], value[:count])
 
-    in_jobs = np.flatnonzero(has_first & has_last)
-    position, row = index.of_tasks(table.first_task[in_jobs])
-    per_release = in_jobs[position]
-    last = index.find(table.last_task[per_release], timeline.release[row])
 
-    lasting = np.flatnonzero(~(has_first & has_last))
-    lasting_start = np.where(has_first[lasting], timeline.horizon_tick, 0)
-    position, first_row = index.of_tasks(table.first_task[lasting])
-    np.minimum.at(lasting_start, position, timeline.start_tick[first_row])
-    position, last_row = index.of_tasks(table.last_task[lasting])
-    lasting_end = np.full(len(lasting), timeline.horizon_tick)
-    lasting_end[position] = 0
-    np.maximum.at(lasting_end, position, task_end[last_row])
+@compiled_in_place
+def _sweep(held: _Holdings, by_start: Ints, by_end: Ints, tick: Ints, value: Floats) -> int:
+    """Writes the steps in order of time, the first at 0; returns their number."""
+    count, held_bytes, started, ended = 1, 0, 0, 0
+    while ended < len(by_end):
+        now = held.end_tick[by_end[ended]]
+        if started < len(by_start):
+            now = min(now, held.start_tick[by_start[started]])
+        while ended < len(by_end) and held.end_tick[by_end[ended]] == now:
+            held_bytes -= held.size_bytes[by_end[ended]]
+            ended += 1
+        while started < len(by_start) and held.start_tick[by_start[started]] == now:
+            held_bytes += held.size_bytes[by_start[started]]
+            started += 1
+        if now > 0:
+            tick[count] = now
+            count += 1
+        value[count - 1] = held_bytes
+    return count
 
-    held = np.concatenate([per_release, lasting])
-    start = np.concatenate([timeline.start_tick[row], lasting_start])
-    end = np.concatenate([np.where(last == NONE, timeline.horizon_tick, task_end[last]), lasting_end])
-    return table.memory[held], table.size_bytes[held], start, end
+
+def _holdings(timeline: Timeline) -> list[_Holdings]:
+    """What is held, by memory."""
+    program, rows = timeline.program, JobRows.of(timeline)
+    spans, num_memories = _spans(program), len(program.resources.memory_names)
+    start_tick, end_tick = rows.column(timeline.start_tick), rows.column(timeline.end_tick)
+    lasting = _lasting(timeline, rows, start_tick, end_tick)
+    most = _most_held(spans, num_memories)[rows.job].sum(axis=0) + [len(spaces) for spaces in lasting]
+    stops = np.cumsum(most, dtype=np.int64)
+    places = stops - most
+    held = _Holdings(*(np.empty(np.sum(most, dtype=np.int64), dtype=np.int64) for _ in range(3)))
+    for memory, spaces in enumerate(lasting):
+        for space in spaces:
+            for column, value in zip(held, space, strict=True):
+                column[places[memory]] = value
+            places[memory] += 1
+    runs = (rows.job, rows.first_row, program.job_offsets, start_tick, end_tick, timeline.horizon_tick)
+    _write_holdings(spans, runs, places, held)
+    return [
+        _Holdings(*(column[start:stop] for column in held))
+        for start, stop in zip((stops - most).tolist(), places.tolist(), strict=True)
+    ]
+
+
+def _most_held(spans: _Spans, num_memories: int) -> Ints:
+    """How many spaces a release of each job holds in each memory (shape: jobs, memories)."""
+    num_kinds = len(spans.offsets) - 1
+    of_kinds = np.zeros((num_kinds, num_memories), dtype=np.int64)
+    np.add.at(of_kinds, (np.repeat(np.arange(num_kinds), np.diff(spans.offsets)), spans.memory), 1)
+    groups = [spans.kind[start:stop] for start, stop in itertools.pairwise(spans.job_groups.tolist())]
+    return np.array([np.bincount(kinds, minlength=num_kinds) @ of_kinds for kinds in groups]).reshape(-1, num_memories)
+
+
+@compiled_in_place
+def _write_holdings(
+    spans: _Spans, runs: tuple[Ints, Ints, Ints, Ints, Ints, int], places: Ints, held: _Holdings
+) -> None:
+    """Writes every space that is held for at least a tick to the place of its memory."""
+    job, first_row, first_task, start_tick, end_tick, horizon_tick = runs
+    for run in range(len(job)):
+        for group in range(spans.job_groups[job[run]], spans.job_groups[job[run] + 1]):
+            row = first_row[run] + spans.group_start[group] - first_task[job[run]]
+            for span in range(spans.offsets[spans.kind[group]], spans.offsets[spans.kind[group] + 1]):
+                start, end = start_tick[row + spans.first_task[span]], end_tick[row + spans.last_task[span]]
+                end = horizon_tick if end == NONE else end
+                if start != NONE and start < end:
+                    place = places[spans.memory[span]]
+                    places[spans.memory[span]] += 1
+                    held.size_bytes[place] = spans.size_bytes[span]
+                    held.start_tick[place] = start
+                    held.end_tick[place] = end
+
+
+def _spans(program: Program) -> _Spans:
+    """The spaces between two tasks."""
+    table = program.occupancies
+    if isinstance(table, FoldedOccupancies):
+        templates, instances = table.tasks.templates, table.tasks.instances
+        return _Spans(
+            instances.job_offsets, table.tasks.starts[:-1], instances.fragment, templates.held_offsets,
+            templates.memory, templates.held_bytes, templates.first_task, templates.last_task,
+        )  # fmt: skip
+    between = np.flatnonzero((table.first_task != NONE) & (table.last_task != NONE))
+    job = np.searchsorted(program.job_offsets, table.first_task[between], side="right") - 1
+    order = np.argsort(job, kind="stable")
+    between, first_of_job = between[order], program.job_offsets[job[order]]
+    jobs = np.arange(program.num_jobs + 1)
+    return _Spans(
+        jobs, program.job_offsets[:-1], jobs[:-1], np.searchsorted(job[order], jobs),
+        table.memory[between], table.size_bytes[between],
+        table.first_task[between] - first_of_job, table.last_task[between] - first_of_job,
+    )  # fmt: skip
+
+
+def _lasting(timeline: Timeline, rows: JobRows, start_tick: Ints, end_tick: Ints) -> list[list[tuple[int, int, int]]]:
+    """What is held once for all releases, by memory: bytes, start and end tick."""
+    program, table, horizon_tick = timeline.program, timeline.program.occupancies, timeline.horizon_tick
+    held: list[list[tuple[int, int, int]]] = [[] for _ in program.resources.memory_names]
+    if isinstance(table, FoldedOccupancies):
+        return held
+    for index in np.flatnonzero((table.first_task == NONE) | (table.last_task == NONE)).tolist():
+        starts = start_tick[_rows_of_task(program, rows, int(table.first_task[index]))]
+        ends = end_tick[_rows_of_task(program, rows, int(table.last_task[index]))]
+        start = int(np.min(starts[starts != NONE], initial=horizon_tick)) if table.first_task[index] != NONE else 0
+        end = int(np.max(np.where(ends == NONE, horizon_tick, ends))) if len(ends) else horizon_tick
+        if start < end:
+            held[int(table.memory[index])].append((int(table.size_bytes[index]), start, end))
+    return held
+
+
+def _rows_of_task(program: Program, rows: JobRows, task: int) -> Ints:
+    """The job rows of a task, none of NONE."""
+    job = int(np.searchsorted(program.job_offsets, task, side="right")) - 1
+    task_in_job = task - int(program.job_offsets[job])
+    return np.array([first + task_in_job for first in rows.first_row[:-1][rows.job == job].tolist()], dtype=np.int64)

@@ -32,8 +32,8 @@ class ReleaseStatus(enum.IntEnum):
 class Timeline:
     """The record of one run.
 
-    Task rows hold every task that started, sorted by (start, end, task, release); a task that the end of the run cut
-    off has end NONE and sorts last among equals of its start. Release rows are those of `program.streams`. Rate rows
+    Task rows hold every task that started, sorted by (release, task), so the rows of a release are a slice; a task that
+    the end of the run cut off has end NONE. Release rows are those of `program.streams`. Rate rows
     are step functions per channel: from `rate_tick` on, the channel grants and is asked for so much; rows are sorted
     by (tick, channel) and there is at most one row per tick and channel, the last round's.
     """
@@ -71,6 +71,11 @@ class Timeline:
 
     def __len__(self) -> int:
         return len(self.task)
+
+    def rows_of(self, release: int) -> slice:
+        """The rows of one release, in the order of its tasks."""
+        first, stop = np.searchsorted(self.release, (release, release + 1)).tolist()
+        return slice(first, stop)
 
     def equals(self, other: Timeline) -> bool:
         """Whether the two runs did the same at the same ticks (rates and bytes to 1 part in 10^9)."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from simulator.compiled import compiled_in_place
 from simulator.program.capacity import Steps
 from simulator.program.program import NONE, Floats, Ints, Program
+from simulator.timeline.job_rows import FoldedJobs, JobRows, folded_jobs
 from simulator.timeline.timeline import Timeline
 
 
@@ -17,12 +19,25 @@ def granted_steps(timeline: Timeline, channel: int) -> Steps:
 
 def channel_bytes(timeline: Timeline) -> Floats:
     """The bytes that tasks and background moved over each channel in the whole run (shape: channels)."""
-    program = timeline.program
-    num_routes, route = program.resources.num_routes, program.tasks.route[timeline.task]
-    moves = route != NONE
-    by_tasks = sums(route[moves], timeline.served_bytes[moves], num_routes)
-    by_background = sums(program.background.route, timeline.background_bytes, num_routes)
+    program, rows = timeline.program, JobRows.of(timeline)
+    by_tasks = np.zeros(program.resources.num_routes)
+    _add_served(folded_jobs(program), program.folded_tasks.templates.route, rows.job, rows.first_row,
+                rows.column(timeline.served_bytes, missing=0), by_tasks)  # fmt: skip
+    by_background = sums(program.background.route, timeline.background_bytes, program.resources.num_routes)
     return over_channels(program, by_tasks + by_background)
+
+
+@compiled_in_place
+def _add_served(jobs: FoldedJobs, route: Ints, job: Ints, first_row: Ints, served: Floats, by_route: Floats) -> None:  # noqa: PLR0917
+    """Adds the bytes served of all job rows to their routes, in the order of rows."""
+    for run in range(len(job)):
+        first, stop = jobs.instance_offsets[job[run]], jobs.instance_offsets[job[run] + 1]
+        for instance in range(first, stop):
+            template_start = jobs.template_starts[instance]
+            to_row = first_row[run] + jobs.starts[instance] - jobs.starts[first] - template_start
+            for template in range(template_start, template_start + jobs.starts[instance + 1] - jobs.starts[instance]):
+                if route[template] != NONE:
+                    by_route[route[template]] += served[template + to_row]
 
 
 def over_channels(program: Program, of_routes: Floats) -> Floats:
