@@ -7,9 +7,12 @@ workloads speak of them, so they live below both.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from simulator.errors import SpecError, nearest
+
+if TYPE_CHECKING:  # numpy is slow to import, and listing a catalogue needs none
+    from simulator.variants import Size
 
 Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "nvfp4"]
 """A number format that a matrix engine multiplies."""
@@ -32,7 +35,7 @@ class Precision:
     activation_bytes: int
     """Bytes per activation element as it is kept between kernels; quantising happens inside a kernel."""
 
-    def matrix_bytes(self, rows: int, columns: int) -> int:
+    def matrix_bytes(self, rows: Size, columns: Size) -> Size:
         """Bytes of a weight matrix of `rows` outputs and `columns` inputs, exact.
 
         >>> precision("w4a16").matrix_bytes(4096, 4096) / 4096**2

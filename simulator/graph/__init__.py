@@ -4,8 +4,17 @@ Reads from: `workload`. Gives to: `lowering`, and to reports that print a model 
 """
 
 from simulator.graph.build import build_graph
-from simulator.graph.graph import Block, OperatorGraph, PhaseGraph, Step, WorkloadGraph
-from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, MatMul, Operator
+from simulator.graph.decoder import cache_elements, decoder_graphs
+from simulator.graph.graph import Block, OperatorGraph, PhaseGraph, WorkloadGraph
+from simulator.graph.operator import (
+    Attention,
+    CacheWrite,
+    Elementwise,
+    Embedding,
+    ExpertMatMul,
+    MatMul,
+    Operator,
+)
 
 __all__ = [
     "Attention",
@@ -13,11 +22,13 @@ __all__ = [
     "CacheWrite",
     "Elementwise",
     "Embedding",
+    "ExpertMatMul",
     "MatMul",
     "Operator",
     "OperatorGraph",
     "PhaseGraph",
-    "Step",
     "WorkloadGraph",
     "build_graph",
+    "cache_elements",
+    "decoder_graphs",
 ]

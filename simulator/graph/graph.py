@@ -1,7 +1,7 @@
 """OperatorGraph: a checked DAG of operators; blocks, steps and phases that repeat it.
 
-A phase is a sequence of steps (one decoded token, one diffusion step, or the whole of a prefill); a step is a sequence
-of blocks; a block is one graph that is repeated (36 equal layers are one graph). Nothing here knows hardware.
+A phase is a number of equal steps (one decoded token, one diffusion step, or the whole of a prefill); a step is a
+sequence of blocks; a block is one graph that is repeated (36 equal layers are one graph). Nothing here knows hardware.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import networkx as nx
+import numpy as np
 
 from simulator.errors import SpecError
 from simulator.graph.operator import Operator
 from simulator.terms import PhaseName
+from simulator.variants import Size
 
 
 class OperatorGraph:
@@ -64,12 +66,12 @@ class OperatorGraph:
         return tuple(self.dag.nodes[node]["operator"] for node in self.dag.successors(name))
 
     @cached_property
-    def flop(self) -> int:
+    def flop(self) -> Size:
         """Flop of all operators."""
         return sum(operator.flop for operator in self.operators)
 
     @cached_property
-    def parameters(self) -> int:
+    def parameters(self) -> Size:
         """Parameters of all operators."""
         return sum(operator.parameters for operator in self.operators)
 
@@ -79,57 +81,46 @@ class Block:
     """A graph and how often it is repeated, each time with weights of its own."""
 
     graph: OperatorGraph
-    repeats: int
-
-    @property
-    def flop(self) -> int:
-        """Flop of all repetitions."""
-        return self.repeats * self.graph.flop
-
-    @property
-    def parameters(self) -> int:
-        """Parameters of all repetitions."""
-        return self.repeats * self.graph.parameters
-
-
-@dataclass(frozen=True)
-class Step:
-    """Blocks that run one after the other."""
-
-    blocks: tuple[Block, ...]
-
-    @property
-    def flop(self) -> int:
-        """Flop of all blocks."""
-        return sum(block.flop for block in self.blocks)
-
-    @property
-    def parameters(self) -> int:
-        """Parameters of all blocks."""
-        return sum(block.parameters for block in self.blocks)
+    repeats: Size
+    """One number, or for a family of models (`lowering.Family`) an array with one per model."""
 
 
 @dataclass(frozen=True)
 class PhaseGraph:
-    """A phase: steps that run one after the other with the same weights."""
+    """A phase: equal steps that run one after the other with the same weights; a step is a sequence of blocks.
+
+    Steps differ in sizes only: an operator whose size changes from step to step (the context of a decoded token)
+    holds an array with one value per step.
+    """
 
     name: PhaseName
     precision: str
     """Precision of the matrices."""
     tokens: int
     """Tokens that the phase handles (for vision: tokens handed on)."""
-    steps: tuple[Step, ...]
+    blocks: tuple[Block, ...]
+    """One step."""
+    num_steps: int = 1
 
     @property
     def flop(self) -> int:
         """Flop of all steps."""
-        return sum(step.flop for step in self.steps)
+        return sum(int(block.repeats) * self.over_steps(block.graph.flop) for block in self.blocks)
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all blocks."""
+        return sum(int(block.repeats * block.graph.parameters) for block in self.blocks)
+
+    def over_steps(self, count: Size) -> int:
+        """A count of one step, or an array of counts per step, summed over all steps."""
+        return int(np.broadcast_to(np.asarray(count), (self.num_steps,)).sum())
 
     def operators(self) -> Iterator[tuple[Operator, int]]:
-        """Every operator of the first step with its repetitions."""
-        for block in self.steps[0].blocks:
+        """Every operator of a step with its repetitions."""
+        for block in self.blocks:
             for operator in block.graph.operators:
-                yield operator, block.repeats
+                yield operator, int(block.repeats)
 
 
 @dataclass(frozen=True)

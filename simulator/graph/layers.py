@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulator.graph.graph import PhaseGraph, WorkloadGraph
-from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, MatMul, Operator
+from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, ExpertMatMul, MatMul, Operator
 from simulator.precision import precision
 from simulator.terms import COMPONENT_OF_PHASE
+from simulator.variants import Size
 
 
 @dataclass(frozen=True)
@@ -41,45 +42,51 @@ def weight_bytes(graph: WorkloadGraph) -> int:
     A bound for how much memory they take: scales are counted per group of one long row.
     """
     precisions = {COMPONENT_OF_PHASE[phase.name]: phase.precision for phase in reversed(graph.phases)}
-    return sum(precision(name).matrix_bytes(1, graph.component_parameters[part]) for part, name in precisions.items())
+    return sum(
+        int(precision(name).matrix_bytes(1, graph.component_parameters[part])) for part, name in precisions.items()
+    )
 
 
 def _phase_rows(phase: PhaseGraph) -> list[LayerRow]:
-    flop: dict[tuple[int, str], int] = {}
-    for step in phase.steps:
-        for number, block in enumerate(step.blocks):
-            for operator in block.graph.operators:
-                key = number, operator.name
-                flop[key] = flop.get(key, 0) + operator.flop * block.repeats
-    rows = []
-    for number, block in enumerate(phase.steps[0].blocks):
-        for operator in block.graph.operators:
-            rows.append(
-                LayerRow(
-                    phase=phase.name,
-                    name=operator.name,
-                    shape=_shape(operator),
-                    repeats=block.repeats,
-                    steps=len(phase.steps),
-                    parameters=operator.parameters * block.repeats,
-                    weight_bytes=_weight_bytes(operator, phase.precision) * block.repeats,
-                    flop=flop[number, operator.name],
-                )
-            )
-    return rows
+    return [
+        LayerRow(
+            phase=phase.name,
+            name=operator.name,
+            shape=_shape(operator),
+            repeats=repeats,
+            steps=phase.num_steps,
+            parameters=int(operator.parameters) * repeats,
+            weight_bytes=_weight_bytes(operator, phase.precision) * repeats,
+            flop=phase.over_steps(operator.flop) * repeats,
+        )
+        for operator, repeats in phase.operators()
+    ]
 
 
 def _weight_bytes(operator: Operator, precision_name: str) -> int:
-    if not isinstance(operator, MatMul):
-        return 0
-    return precision(precision_name).matrix_bytes(operator.outputs, operator.inputs)
+    used = precision(precision_name)
+    if isinstance(operator, MatMul):
+        return int(used.matrix_bytes(operator.outputs, operator.inputs))
+    if isinstance(operator, ExpertMatMul):
+        return int(operator.experts * used.matrix_bytes(operator.outputs, operator.inputs))
+    return 0
+
+
+def _first(count: Size) -> int:
+    """A count in the first step."""
+    return count if isinstance(count, int) else int(count[0])
 
 
 def _shape(operator: Operator) -> str:
     if isinstance(operator, MatMul):
         return f"[{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}]"
+    if isinstance(operator, ExpertMatMul):
+        return (
+            f"{operator.top_k} of {operator.experts} x ([{operator.rows}, {operator.inputs}] x "
+            f"[{operator.inputs}, {operator.outputs}])"
+        )
     if isinstance(operator, Attention):
-        keys = operator.cached_keys + operator.own_keys
+        keys = _first(operator.cached_keys + operator.own_keys)
         batch = f"{operator.batch} x " if operator.batch > 1 else ""
         words = "causal" if operator.is_causal else "full"
         return (

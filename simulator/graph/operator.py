@@ -3,6 +3,9 @@
 Counts follow the field: 1 MAC is 2 flop, and `flop` counts matrix multiplications and attention scores and values.
 Elementwise work (norms, rope, activations) is counted in elements, because it runs on another engine.
 No bytes here: how many bytes an element takes is a matter of precision, which lowering decides.
+
+Every size may be an array, with one value per variant of the operator: per step of a phase (the context of a decoded
+token) or per point of a design space. Counts of such an operator are arrays, too, by the same formulas.
 """
 
 from __future__ import annotations
@@ -11,8 +14,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from simulator.terms import Fusion
+from simulator.variants import Size, smallest
 
-ElementwiseKind = Literal["norm", "head_norm", "rope", "gated_activation", "activation", "add"]
+ElementwiseKind = Literal[
+    "norm", "head_norm", "rope", "gated_activation", "activation", "add", "routing", "combine"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,22 +29,22 @@ class _Named:
     """Groups in which a runtime may compute this operator together with its neighbours."""
 
     @property
-    def flop(self) -> int:
+    def flop(self) -> Size:
         """Floating-point operations of matrix work."""
         return 0
 
     @property
-    def parameters(self) -> int:
+    def parameters(self) -> Size:
         """Learned numbers that the operator owns."""
         return 0
 
     @property
-    def input_elements(self) -> int:
+    def input_elements(self) -> Size:
         """Activation elements read."""
         return 0
 
     @property
-    def output_elements(self) -> int:
+    def output_elements(self) -> Size:
         """Activation elements written."""
         return 0
 
@@ -47,9 +53,9 @@ class _Named:
 class MatMul(_Named):
     """y[rows, outputs] = x[rows, inputs] · W[inputs, outputs] (+ bias)."""
 
-    rows: int
-    inputs: int
-    outputs: int
+    rows: Size
+    inputs: Size
+    outputs: Size
     role: Literal["body", "head"] = "body"
     """The LM head may have a precision of its own."""
     has_bias: bool = False
@@ -57,25 +63,60 @@ class MatMul(_Named):
     """Whether W belongs to another operator (a tied head is the embedding): then it has no parameters of its own."""
 
     @property
-    def flop(self) -> int:
+    def flop(self) -> Size:
         """2 · rows · inputs · outputs."""
         return 2 * self.rows * self.inputs * self.outputs
 
     @property
-    def parameters(self) -> int:
+    def parameters(self) -> Size:
         """Inputs · outputs, and one bias per output."""
         bias = self.outputs if self.has_bias else 0
         return bias if self.shares_weights else self.inputs * self.outputs + bias
 
     @property
-    def input_elements(self) -> int:
+    def input_elements(self) -> Size:
         """Rows · inputs."""
         return self.rows * self.inputs
 
     @property
-    def output_elements(self) -> int:
+    def output_elements(self) -> Size:
         """Rows · outputs."""
         return self.rows * self.outputs
+
+
+@dataclass(frozen=True)
+class ExpertMatMul(_Named):
+    """Every row times the matrices of `top_k` of `experts` experts; the rows reach `touched` experts together."""
+
+    rows: Size
+    inputs: Size
+    outputs: Size
+    experts: Size
+    top_k: Size
+    touched: Size
+    """Distinct experts whose weights are needed; the routed rows are spread evenly over them."""
+    gathers: bool
+    """Whether it reads each row once and hands it to `top_k` experts (the first matrix), or reads a row per expert."""
+
+    @property
+    def flop(self) -> Size:
+        """2 · rows · top_k · inputs · outputs."""
+        return 2 * self.rows * self.top_k * self.inputs * self.outputs
+
+    @property
+    def parameters(self) -> Size:
+        """One matrix per expert, touched or not."""
+        return self.experts * self.inputs * self.outputs
+
+    @property
+    def input_elements(self) -> Size:
+        """Rows · inputs, times top_k if every expert has rows of its own."""
+        return self.rows * self.inputs * (1 if self.gathers else self.top_k)
+
+    @property
+    def output_elements(self) -> Size:
+        """Rows · top_k · outputs."""
+        return self.rows * self.top_k * self.outputs
 
 
 @dataclass(frozen=True)
@@ -86,41 +127,48 @@ class Attention(_Named):
     computed either all or, if causal, those up to its own position.
     """
 
-    queries: int
-    cached_keys: int
-    own_keys: int
-    heads: int
-    kv_heads: int
-    head_dim: int
+    queries: Size
+    cached_keys: Size
+    own_keys: Size
+    heads: Size
+    kv_heads: Size
+    head_dim: Size
     is_causal: bool
     batch: int = 1
+    window: Size | None = None
+    """If causal: the most own keys that a row sees, its own among them; None for no limit."""
 
     @property
-    def pairs(self) -> int:
+    def pairs(self) -> Size:
         """Query-key pairs of one head over the whole batch.
 
-        Causal: row i (from 1) sees its i own keys, so S rows see S (S + 1) / 2.
+        Causal: row i (from 1) sees its i own keys, so S rows see S (S + 1) / 2. With a window of w keys row i sees
+        min(i, w) of them, so with m = min(S, w) all rows see m (m + 1) / 2 + (S - m) m.
         """
-        own = self.queries * (self.queries + 1) // 2 if self.is_causal else self.queries * self.own_keys
+        if not self.is_causal:
+            own = self.queries * self.own_keys
+        else:
+            growing: Size = self.queries if self.window is None else smallest(self.queries, self.window)
+            own = growing * (growing + 1) // 2 + (self.queries - growing) * growing
         return self.batch * (self.queries * self.cached_keys + own)
 
     @property
-    def flop(self) -> int:
+    def flop(self) -> Size:
         """2 · head_dim for the score and 2 · head_dim for the value of every pair and head."""
         return 4 * self.heads * self.head_dim * self.pairs
 
     @property
-    def cache_elements(self) -> int:
+    def cache_elements(self) -> Size:
         """Keys and values read from the KV cache; the batch shares it."""
         return 2 * self.kv_heads * self.head_dim * self.cached_keys
 
     @property
-    def input_elements(self) -> int:
+    def input_elements(self) -> Size:
         """Queries, and the keys and values that were just computed."""
         return self.batch * self.head_dim * (self.queries * self.heads + 2 * self.own_keys * self.kv_heads)
 
     @property
-    def output_elements(self) -> int:
+    def output_elements(self) -> Size:
         """One row of all heads per query."""
         return self.batch * self.queries * self.heads * self.head_dim
 
@@ -130,24 +178,24 @@ class Elementwise(_Named):
     """An operation on every element of [rows, width], with `operands` inputs of that shape."""
 
     kind: ElementwiseKind
-    rows: int
-    width: int
-    operands: int = 1
-    gains: int = 0
+    rows: Size
+    width: Size
+    operands: Size = 1
+    gains: Size = 0
     """Learned numbers (the gains and biases of a norm)."""
 
     @property
-    def parameters(self) -> int:
+    def parameters(self) -> Size:
         """The gains."""
         return self.gains
 
     @property
-    def input_elements(self) -> int:
+    def input_elements(self) -> Size:
         """Rows · width per operand."""
         return self.operands * self.rows * self.width
 
     @property
-    def output_elements(self) -> int:
+    def output_elements(self) -> Size:
         """Rows · width."""
         return self.rows * self.width
 
@@ -156,17 +204,17 @@ class Elementwise(_Named):
 class Embedding(_Named):
     """Rows of a table: `rows` of `vocabulary` vectors of `width`."""
 
-    rows: int
-    width: int
-    vocabulary: int
+    rows: Size
+    width: Size
+    vocabulary: Size
 
     @property
-    def parameters(self) -> int:
+    def parameters(self) -> Size:
         """The table."""
         return self.vocabulary * self.width
 
     @property
-    def output_elements(self) -> int:
+    def output_elements(self) -> Size:
         """Rows · width."""
         return self.rows * self.width
 
@@ -175,14 +223,14 @@ class Embedding(_Named):
 class CacheWrite(_Named):
     """New keys and values go to the KV cache."""
 
-    tokens: int
-    kv_heads: int
-    head_dim: int
+    tokens: Size
+    kv_heads: Size
+    head_dim: Size
 
     @property
-    def cache_elements(self) -> int:
+    def cache_elements(self) -> Size:
         """Keys and values written."""
         return 2 * self.tokens * self.kv_heads * self.head_dim
 
 
-Operator = MatMul | Attention | Elementwise | Embedding | CacheWrite
+Operator = MatMul | ExpertMatMul | Attention | Elementwise | Embedding | CacheWrite

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from simulator.graph import WorkloadGraph
-from simulator.graph.build import kv_elements_per_token
+from simulator.graph.decoder import kv_elements_per_token
 from simulator.graph.layers import layer_rows, weight_bytes
 from simulator.report.sheet_parts import WIDTH, new_table, rendered
 from simulator.units import format_quantity
@@ -21,7 +21,7 @@ def layer_table(graph: WorkloadGraph, width: int = WIDTH) -> str:
     rows = layer_rows(graph)
     tables = []
     for phase in graph.phases:
-        steps = len(phase.steps)
+        steps = phase.num_steps
         table = new_table(
             f"{phase.name}: {phase.tokens:,} tokens in {steps} step{'s' if steps > 1 else ''}, {phase.precision}, "
             f"{phase.flop / 1e12:.4g} TFLOP",

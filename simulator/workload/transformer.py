@@ -65,6 +65,29 @@ class Decoder(_DecoderLayers):
     """Whether there is an LM head at all (a VLA backbone that only fills a KV cache has none)."""
     qkv_bias: bool = False
     """Whether the projections before attention have a bias."""
+    experts: Size = Field(gt=0, default=1)
+    """Experts of the FFN, each of `ffn_width`; 1 is a dense FFN without a router."""
+    top_k: Size = Field(gt=0, default=1)
+    """Experts that the router picks for a token."""
+    shared_experts: Size = Field(ge=0, default=0)
+    """Experts of the same width through which every token goes, beside those that the router picks."""
+    attention_window: Size | None = Field(default=None, gt=0)
+    """The most tokens that a token sees, itself among them (sliding window); None for all before it."""
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the FFN is a mixture of experts with a router."""
+        return self.experts > 1
+
+    @model_validator(mode="after")
+    def _experts_fit(self) -> Self:
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k: must be at most experts ({self.experts}), got {self.top_k}")
+        if self.shared_experts and not self.is_sparse:
+            raise ValueError(
+                f"shared_experts: must be 0 without experts, got {self.shared_experts}; make ffn_width larger instead"
+            )
+        return self
 
 
 class VisionTower(_Component):

@@ -12,7 +12,7 @@ import pytest
 
 from simulator import load_workload
 from simulator.graph import Attention, CacheWrite, MatMul, PhaseGraph, build_graph
-from simulator.graph.build import kv_elements_per_token
+from simulator.graph.decoder import kv_elements_per_token
 from simulator.precision import precision
 from simulator.simulation.setup import configure
 from simulator.workload import Decoder
@@ -81,17 +81,15 @@ def test_kv_elements_read_by_decode_follow_the_closed_sum_of_the_codesign_paper(
     mean_context = prompt + Fraction(tokens + 1, 2)  # [codesign] section 2.1: S_in + (S_out + 1) / 2
     decode = _phase(name, "decode")
     read = sum(
-        block.repeats * operator.cache_elements
-        for step in decode.steps
-        for block in step.blocks
+        block.repeats * decode.over_steps(operator.cache_elements)
+        for block in decode.blocks
         for operator in block.graph.operators
         if isinstance(operator, Attention)
     )
     assert read == layers * tokens * 2 * kv_heads * head_dim * mean_context
     written = sum(
-        block.repeats * operator.cache_elements
-        for step in decode.steps
-        for block in step.blocks
+        block.repeats * decode.over_steps(operator.cache_elements)
+        for block in decode.blocks
         for operator in block.graph.operators
         if isinstance(operator, CacheWrite)
     )
@@ -144,7 +142,7 @@ def test_action_steps_read_the_cache_of_prompt_and_reasoning() -> None:
     attention = next(operator for operator, _ in action.operators() if isinstance(operator, Attention))
     assert attention.cached_keys == tokens["prefill"] + tokens["decode"]
     assert attention.cache_elements == 2 * 8 * 128 * attention.cached_keys
-    assert len(action.steps) == 10
+    assert action.num_steps == 10
 
 
 def _phase(name: str, phase: str) -> PhaseGraph:

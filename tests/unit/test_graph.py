@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from simulator import load_workload
@@ -20,7 +21,6 @@ from simulator.graph import (
     Operator,
     OperatorGraph,
     PhaseGraph,
-    Step,
     WorkloadGraph,
     build_graph,
 )
@@ -179,7 +179,7 @@ def test_a_cache_write_writes_keys_and_values_of_every_head() -> None:
     assert (write.flop, write.parameters, write.output_elements) == (0, 0, 0)
 
 
-def test_sums_of_graph_block_step_and_phase() -> None:
+def test_sums_of_graph_block_and_phase() -> None:
     # a matrix of 2 rows, 3 to 4: 48 flop, 12 parameters; an addition with 5 gains
     graph = OperatorGraph(
         "toy",
@@ -187,15 +187,22 @@ def test_sums_of_graph_block_step_and_phase() -> None:
         [("m", "e")],
     )
     assert (graph.flop, graph.parameters) == (48, 17)
-    step = Step((Block(graph, 3), Block(graph, 1)))
-    assert (step.flop, step.parameters) == (4 * 48, 4 * 17)
-    phase = PhaseGraph("decode", "fp16", 2, (step, step))
-    assert phase.flop == 2 * 4 * 48
+    phase = PhaseGraph("decode", "fp16", 2, (Block(graph, 3), Block(graph, 1)), num_steps=2)
+    assert (phase.flop, phase.parameters) == (2 * 4 * 48, 4 * 17)
     assert [(operator.name, repeats) for operator, repeats in phase.operators()] == [
         ("m", 3), ("e", 3), ("m", 1), ("e", 1),
     ]  # fmt: skip
     whole = WorkloadGraph("toy", (phase, phase), {"decoder": 68, "action": 2}, kv_elements=0)
     assert (whole.flop, whole.parameters) == (2 * 2 * 4 * 48, 70)
+
+
+def test_a_size_that_differs_between_steps_is_an_array_and_counts_every_step() -> None:
+    # one query on 5, 6 and 7 cached keys, 2 heads of 4: 4 * 2 * 4 = 32 flop per key
+    attention = Attention("a", (), queries=1, cached_keys=np.array([5, 6, 7]), own_keys=0, heads=2, kv_heads=1,
+                          head_dim=4, is_causal=False)  # fmt: skip
+    phase = PhaseGraph("decode", "fp16", 3, (Block(OperatorGraph("toy", [attention, add("b")], [("a", "b")]), 2),), 3)
+    assert list(np.asarray(attention.flop)) == [160, 192, 224]
+    assert phase.flop == 2 * (160 + 192 + 224)
 
 
 # graphs of a workload ------------------------------------------------------------------------------------------------
@@ -252,11 +259,11 @@ def test_a_vision_tower_with_a_single_projection_has_a_final_norm_of_its_own() -
     projecting = tiny().model_copy(update={"vision": tiny().vision.model_copy(update={"merger_width": 0})})  # type: ignore[union-attr]
     projection = 32 * 12 + 12
     assert parameters_of(projecting)["vision"] == 56 + (32 + 216 + 72 + 144 + 136) + 16 + 2 * projection + 72
-    assert [block.graph.name for block in phase_of(projecting, "vision").steps[0].blocks] == [
+    assert [block.graph.name for block in phase_of(projecting, "vision").blocks] == [
         "patch_embedding", "layer", "final_norm", "merger",
     ]  # fmt: skip
     plain = projecting.model_copy(update={"vision": projecting.vision.model_copy(update={"has_final_norm": False})})  # type: ignore[union-attr]
-    assert "final_norm" not in [block.graph.name for block in phase_of(plain, "vision").steps[0].blocks]
+    assert "final_norm" not in [block.graph.name for block in phase_of(plain, "vision").blocks]
 
 
 def test_flop_of_every_phase_by_hand() -> None:
@@ -299,7 +306,7 @@ def test_the_cache_holds_prompt_and_decoded_tokens_and_the_action_expert_writes_
 
 
 def test_a_decoder_layer_waits_where_its_results_are_used() -> None:
-    block = phase_of(tiny(), "prefill").steps[0].blocks[1]
+    block = phase_of(tiny(), "prefill").blocks[1]
     assert block.repeats == 2
     assert set(block.graph.dag.edges) == {
         ("norm_1", "q"), ("norm_1", "k"), ("norm_1", "v"), ("q", "head_norm"), ("k", "head_norm"),
@@ -317,8 +324,8 @@ def test_a_decoder_layer_waits_where_its_results_are_used() -> None:
 def test_operators_offer_themselves_for_fusion_with_their_neighbours() -> None:
     offers = {
         phase: {operator.name: set(operator.fusions) for operator in block.graph.operators if operator.fusions}
-        for phase, block in (("vision", phase_of(tiny(), "vision").steps[0].blocks[1]),
-                             ("prefill", phase_of(tiny(), "prefill").steps[0].blocks[1]))
+        for phase, block in (("vision", phase_of(tiny(), "vision").blocks[1]),
+                             ("prefill", phase_of(tiny(), "prefill").blocks[1]))
     }  # fmt: skip
     residual, activation = {"norm_residual"}, {"gate_activation"}
     assert offers["vision"] == {"add_1": residual, "norm_2": residual, "up": activation, "activation": activation}
@@ -330,7 +337,7 @@ def test_operators_offer_themselves_for_fusion_with_their_neighbours() -> None:
 
 
 def test_an_adaptive_norm_waits_for_its_modulation() -> None:
-    blocks = phase_of(tiny(), "action").steps[0].blocks
+    blocks = phase_of(tiny(), "action").blocks
     assert [block.repeats for block in blocks] == [1, 2, 1]
     assert {("modulation_norm_1", "norm_1"), ("modulation_norm_2", "norm_2")} <= set(blocks[1].graph.dag.edges)
     assert names(blocks[2].graph) == ["modulation_final_norm", "final_norm", "output"]
@@ -357,9 +364,9 @@ def test_rows_of_the_layer_table_sum_to_their_phase(workload: str) -> None:
     for phase in graph.phases:
         mine = [row for row in rows if row.phase == phase.name]
         assert sum(row.flop for row in mine) == phase.flop
-        assert sum(row.parameters for row in mine) == phase.steps[0].parameters
-        assert {row.steps for row in mine} == {len(phase.steps)}
-        assert len(mine) == sum(len(block.graph.operators) for block in phase.steps[0].blocks)
+        assert sum(row.parameters for row in mine) == phase.parameters
+        assert {row.steps for row in mine} == {phase.num_steps}
+        assert len(mine) == sum(len(block.graph.operators) for block in phase.blocks)
 
 
 def test_weights_of_the_layer_table_are_in_the_precision_of_the_phase() -> None:
