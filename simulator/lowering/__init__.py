@@ -3,7 +3,9 @@
 Reads from: `chip`, `runtime`, `graph`. Gives to: `program` (and so to the engines). It never sees an event.
 """
 
-from simulator.lowering.lower import Demand, lower
+from simulator.lowering.capacity import dram_needs, stored_weight_bytes
+from simulator.lowering.demand import Demand, Family
+from simulator.lowering.lower import lower, lower_family
 from simulator.lowering.platform import Platform
 
-__all__ = ["Demand", "Platform", "lower"]
+__all__ = ["Demand", "Family", "Platform", "dram_needs", "lower", "lower_family", "stored_weight_bytes"]

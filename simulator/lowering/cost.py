@@ -1,16 +1,16 @@
 """Cost formulas: cycles of matrix, attention and vector work. One formula, one function, with its source.
 
 All results are in cycles of the clusters' clock with all clusters of the accelerator working together. Bytes are in
-`simulator.lowering.kernel`; time is the engine's business.
+`simulator.lowering.kernel`; time is the engine's business. Sizes may be arrays with one value per variant; then so are
+the results.
 """
 
 from __future__ import annotations
 
-import math
-
 from simulator.chip import Cluster, MatrixPath
 from simulator.graph.operator import Attention, ElementwiseKind
 from simulator.precision import Dtype
+from simulator.variants import Amount, Size, choose, largest
 
 LANE_OPERATIONS: dict[ElementwiseKind, int] = {
     "norm": 4,  # square, accumulate, scale, gain
@@ -19,6 +19,8 @@ LANE_OPERATIONS: dict[ElementwiseKind, int] = {
     "gated_activation": 3,  # denominator, quotient, product with the other half
     "activation": 5,  # the tanh form of GELU around its special function
     "add": 1,
+    "routing": 6,  # softmax, and two passes of maximum for the experts that are picked
+    "combine": 1,  # per operand
 }
 """Simple vector operations per element: the arithmetic of the definition, one multiply-add each."""
 
@@ -29,6 +31,8 @@ SPECIAL_FUNCTIONS: dict[ElementwiseKind, int] = {
     "gated_activation": 2,  # exponential and reciprocal
     "activation": 1,
     "add": 0,
+    "routing": 1,
+    "combine": 0,
 }
 """Special functions per element."""
 
@@ -37,15 +41,15 @@ SOFTMAX_LANE_OPERATIONS = 4
 
 
 def matrix_cycles(
-    rows: int, inputs: int, outputs: int, *, cluster: Cluster, path: MatrixPath, dtype: Dtype,
-    achieved_fraction: float, tile_rows: int,
-) -> float:  # fmt: skip
-    """Cycles of y[rows, outputs] = x[rows, inputs] · W on a matrix path.
+    rows: Size, inputs: Size, outputs: Size, *, cluster: Cluster, path: MatrixPath, dtype: Dtype,
+    achieved_fraction: float, tile_rows: int, matrices: Size = 1,
+) -> Amount:  # fmt: skip
+    """Amount of y[rows, outputs] = x[rows, inputs] · W on a matrix path, for so many independent matrices.
 
     Output tiles of p x q are dealt to S clusters in waves; with fewer tiles than clusters the depth is split, so that
     every cluster has a share.
 
-    Formula:  tiles = ceil(m/p) ceil(n/q);  t = p q k' / (e M) * ceil(tiles/S)            tiles >= S
+    Formula:  tiles = matrices ceil(m/p) ceil(n/q);  t = p q k' / (e M) * ceil(tiles/S)            tiles >= S
               t = p q ceil(k'/(tk s)) tk / (e M), s = S // tiles                          tiles <  S
               with k' = k rounded up to the tile depth tk, M = MAC/cycle of a cluster, e = achieved fraction
     Source:   [roadline-op-fit] section 3.1 (tiles and waves), [roadline-e2e-fit] section 3.1 (rows padded to the kernel
@@ -53,21 +57,22 @@ def matrix_cycles(
     Valid:    the achieved fraction stands for everything inside a tile (operand feed, issue)
 
     Returns:
-        Cycles; all clusters work together.
+        Amount; all clusters work together.
     """
     tile_m = max(tile_rows, round(path.tile_m.value))
     tile_n, tile_k = round(path.tile_n.value), round(path.tile_k.value)
     clusters = round(cluster.count.value)
     rate = path.macs_per_cycle[dtype].value * achieved_fraction
-    tiles = -(-rows // tile_m) * -(-outputs // tile_n)
+    tiles = matrices * -(-rows // tile_m) * -(-outputs // tile_n)
     depth_tiles = -(-inputs // tile_k)
-    if tiles >= clusters:
-        return tile_m * tile_n * depth_tiles * tile_k / rate * -(-tiles // clusters)
-    return tile_m * tile_n * -(-depth_tiles // (clusters // tiles)) * tile_k / rate
+    in_waves = tile_m * tile_n * depth_tiles * tile_k / rate * -(-tiles // clusters)
+    in_depth = tile_m * tile_n * -(-depth_tiles // largest(clusters // tiles, 1)) * tile_k / rate
+    cycles: Amount = choose(tiles >= clusters, in_waves, in_depth)
+    return cycles
 
 
-def vector_matrix_cycles(rows: int, inputs: int, outputs: int, cluster: Cluster) -> float:
-    """Cycles of a matrix multiplication on the vector lanes, one MAC per lane and cycle.
+def vector_matrix_cycles(rows: Size, inputs: Size, outputs: Size, cluster: Cluster) -> Amount:
+    """Amount of a matrix multiplication on the vector lanes, one MAC per lane and cycle.
 
     A single row has no reuse that a matrix tile could use, so a kernel for one row may as well run here.
 
@@ -77,23 +82,26 @@ def vector_matrix_cycles(rows: int, inputs: int, outputs: int, cluster: Cluster)
     return rows * inputs * outputs / (cluster.vector.lanes.value * cluster.count.value)
 
 
-def vector_cycles(lane_operations: float, special_functions: float, operand_bytes: float, cluster: Cluster) -> float:
-    """Cycles of elementwise work: simple operations, special functions and operand traffic run side by side.
+def vector_cycles(
+    lane_operations: Amount, special_functions: Amount, operand_bytes: Amount, cluster: Cluster
+) -> Amount:
+    """Amount of elementwise work: simple operations, special functions and operand traffic run side by side.
 
     Formula:  t = max(operations / (lanes S), specials / (special rate S), bytes / (port S))
     Source:   [roadline-op-fit] section 3.5 (rates of traffic and of elements), section 5 (a maximum, not a sum)
     """
     clusters = cluster.count.value
     port = cluster.sram.port
-    return max(
+    cycles: Amount = largest(
         lane_operations / (cluster.vector.lanes.value * clusters),
         special_functions / (cluster.vector.special_per_cycle.value * clusters),
         0.0 if port is None else operand_bytes / (port.value * clusters),
     )
+    return cycles
 
 
-def conversion_cycles(inputs: int, outputs: int, cluster: Cluster) -> float:
-    """Cycles to convert a matrix of weights to the format in which it is multiplied, once per load.
+def conversion_cycles(inputs: Size, outputs: Size, cluster: Cluster) -> Amount:
+    """Amount to convert a matrix of weights to the format in which it is multiplied, once per load.
 
     Formula:  t = n k / (lanes S)
     Source:   [roadline-e2e-fit] section 2: unpacking four bits limits decode on no board
@@ -104,8 +112,8 @@ def conversion_cycles(inputs: int, outputs: int, cluster: Cluster) -> float:
 
 def attention_matrix_cycles(
     attention: Attention, *, cluster: Cluster, path: MatrixPath, dtype: Dtype, achieved_fraction: float
-) -> float:
-    """Cycles of scores and values on a matrix path.
+) -> Amount:
+    """Amount of scores and values on a matrix path.
 
     The query heads of one KV head share its keys, so their rows fill a tile together; what is missing to a full tile
     is padded.
@@ -120,8 +128,8 @@ def attention_matrix_cycles(
     return macs / (path.macs_per_cycle[dtype].value * achieved_fraction * cluster.count.value)
 
 
-def attention_vector_macs_cycles(attention: Attention, cluster: Cluster) -> float:
-    """Cycles of scores and values on the vector lanes.
+def attention_vector_macs_cycles(attention: Attention, cluster: Cluster) -> Amount:
+    """Amount of scores and values on the vector lanes.
 
     Formula:  t = pairs H 2 d / (lanes S)
     Source:   definition of a lane; used where a tile would be mostly padding
@@ -129,25 +137,10 @@ def attention_vector_macs_cycles(attention: Attention, cluster: Cluster) -> floa
     return attention.flop / 2 / (cluster.vector.lanes.value * cluster.count.value)
 
 
-def softmax_cycles(attention: Attention, cluster: Cluster) -> float:
-    """Cycles of the softmax: one exponential per pair and head, on scores that stay in registers.
+def softmax_cycles(attention: Attention, cluster: Cluster) -> Amount:
+    """Amount of the softmax: one exponential per pair and head, on scores that stay in registers.
 
     Source:   [roadline-op-fit] section 5 (kept as a bound beside the matrix work; not visible in the measured rows)
     """
     scores = attention.pairs * attention.heads
     return vector_cycles(SOFTMAX_LANE_OPERATIONS * scores, scores, 0, cluster)
-
-
-def split_evenly(total: int, count: int) -> list[int]:
-    """`count` whole numbers that differ by at most one and sum to `total`.
-
-    >>> split_evenly(10, 4)
-    [3, 3, 2, 2]
-    """
-    base, rest = divmod(total, count)
-    return [base + 1] * rest + [base] * (count - rest)
-
-
-def stages(streamed_bytes: int, buffer_bytes: int, least: int, most: int) -> int:
-    """Into how many pieces a stream is cut: buffers to fill, within the resolution of the simulation."""
-    return min(most, max(least, math.ceil(streamed_bytes / buffer_bytes)))

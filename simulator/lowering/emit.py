@@ -1,4 +1,4 @@
-"""From kernels to tasks: launch, load, convert, multiply and store, with double buffering as edges.
+"""From tables of kernels to template tasks: launch, load, convert, multiply and store, with double buffering as edges.
 
 One kernel becomes (in brackets: only where there is something to do):
 
@@ -11,185 +11,351 @@ Edges that stand for hardware:
     load i waits for the last work on piece i-B B buffers: this is what double buffering looks like
     loads wait for launch                       without prefetch, and where anything but weights is loaded
     store i waits for work i and store i-1      results that do not stay on the chip leave in order
+
+Every variant of a block becomes a fragment. Its last tasks are its anchors, for which the next fragment may wait: the
+last work on each buffer (oldest first), the last load, the host, and the exit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from simulator.lowering.cost import split_evenly, stages
-from simulator.lowering.kernel import KernelWork
+import numpy as np
+
+from simulator.compiled import called, compiled
+from simulator.lowering.block import CONVERSION, HOST, LAUNCH, MATRIX, VECTOR, BlockTable
 from simulator.lowering.platform import Platform
-from simulator.program.template import Fragment, FragmentBuilder
-
-LEAST_STAGES = 4
-MOST_STAGES = 16
-"""Resolution of the simulation: pieces into which a kernel's stream is cut.
-
-Real kernels pipeline in kilobytes. With n pieces the last piece's work does not overlap, an error of at most
-1/n of the smaller of load and work; more pieces than `MOST_STAGES` would only add events.
-"""
-WHOLE_BYTES = 64 * 1024
-"""A kernel with one kind of work and a stream up to this size is one piece. A policy, not a measurement."""
-
-CAUSES = ("matrix", "vector", "conversion", "launch", "host", "weights", "kv cache", "activations")
-"""What time is attributed to; `Labels.causes` of every lowered Program."""
-MATRIX, VECTOR, CONVERSION, LAUNCH, HOST, WEIGHTS, KV_CACHE, ACTIVATIONS = range(len(CAUSES))
+from simulator.program import Templates
+from simulator.program.program import NONE, Floats, Ints
 
 EXIT, HOST_DONE, LAST_LOAD = -1, -2, -3
-"""Anchors: the last tasks of every fragment (`simulator.program.template`). Before them, one anchor per buffer."""
+"""Anchors: the last tasks of every fragment. Before them, one anchor per buffer."""
+NUM_FIXED_ANCHORS = 3
+
+_MOST_EDGES = 4
+"""Most predecessors of a task other than the join of a kernel's pieces."""
 
 
-@dataclass
-class Cursor:
-    """The tasks that the next kernel may have to wait for."""
+@dataclass(frozen=True, eq=False)
+class Fragments:
+    """Tasks of some fragments end to end. Predecessors as in `Templates`."""
 
-    exit: int
-    host: int
-    last_load: int
-    buffers: list[int]
-    """The last work on each buffer, oldest first."""
-
-
-def anchored_cursor(platform: Platform) -> Cursor:
-    """A cursor on the anchors of the fragment before."""
-    buffers = platform.runtime.weight_buffers
-    return Cursor(EXIT, HOST_DONE, LAST_LOAD, [LAST_LOAD - buffers + index for index in range(buffers)])
-
-
-def end_fragment(builder: FragmentBuilder, cursor: Cursor, operation: int) -> Fragment:
-    """Adds the anchors, as tasks of an operation of their phase, and freezes the fragment."""
-    for task in (*cursor.buffers, cursor.last_load, cursor.host, cursor.exit):
-        builder.milestone([task], operation=operation)
-    return builder.build()
+    unit: Ints
+    work_cycles: Floats
+    size_bytes: Ints
+    operation: Ints
+    cause: Ints
+    predecessor_counts: Ints
+    predecessors: Ints
+    lengths: Ints
+    """Tasks of each fragment."""
+    held_counts: Ints
+    """Spaces that each fragment holds."""
+    memory: Ints
+    held_bytes: Ints
+    first_task: Ints
+    last_task: Ints
 
 
-def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, operation: int, is_phase: bool) -> Fragment:
+def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, operation: int, is_phase: bool) -> Fragments:
     """The beginning of a step: the host has seen the last result; with a graph it enqueues all kernels at once.
 
     A phase begins only when everything of the phase before has ended, so nothing is prefetched across phases.
     """
-    builder = FragmentBuilder()
-    cursor = anchored_cursor(platform)
+    num_buffers = platform.runtime.weight_buffers
+    anchors = [LAST_LOAD - num_buffers + index for index in range(num_buffers)] + [LAST_LOAD]
     before = [] if is_first else [EXIT, HOST_DONE]
     if is_phase and not is_first:
-        before += [LAST_LOAD, *cursor.buffers]
-    enqueue_cycles = platform.runtime.enqueue.value
-    if replays_graph and enqueue_cycles > 0:
-        begin = builder.compute(platform.HOST_UNIT, enqueue_cycles, before, operation=operation, cause=HOST)
-    else:
-        begin = builder.milestone(before, operation=operation)
-    cursor.exit = cursor.host = begin
-    if is_first or is_phase:
-        cursor.last_load = begin
-        cursor.buffers = [begin] * len(cursor.buffers)
-    return end_fragment(builder, cursor, operation)
+        before += [LAST_LOAD, *anchors[:-1]]
+    enqueue_cycles = platform.runtime.enqueue.value if replays_graph else 0.0
+    length = 1 + num_buffers + NUM_FIXED_ANCHORS
+    carried = [0] * len(anchors) if is_first or is_phase else anchors
+    empty = np.zeros(0, dtype=np.int64)
+    unit, work_cycles = np.full(length, NONE, dtype=np.int64), np.zeros(length)
+    cause, counts = np.full(length, NONE, dtype=np.int64), np.ones(length, dtype=np.int64)
+    counts[0] = len(before)
+    if enqueue_cycles > 0:
+        unit[0], work_cycles[0], cause[0] = platform.HOST_UNIT, enqueue_cycles, HOST
+    return Fragments(
+        unit=unit,
+        work_cycles=work_cycles,
+        size_bytes=np.zeros(length, dtype=np.int64),
+        operation=np.full(length, operation, dtype=np.int64),
+        cause=cause,
+        predecessor_counts=counts,
+        predecessors=np.array([*before, *carried, 0, 0], dtype=np.int64),
+        lengths=np.array([length], dtype=np.int64),
+        held_counts=np.zeros(1, dtype=np.int64),
+        memory=empty,
+        held_bytes=empty,
+        first_task=empty,
+        last_task=empty,
+    )
 
 
-class KernelEmitter:
-    """Writes kernels into one fragment."""
+def block_fragments(
+    table: BlockTable, platform: Platform, *, replays_graph: bool, operation: Ints, host_operation: int
+) -> Fragments:
+    """The fragments of a block, one per variant.
 
-    def __init__(self, platform: Platform, *, replays_graph: bool, host_operation: int) -> None:
-        self._platform = platform
-        self._host_operation = host_operation
-        self._replays_graph = replays_graph
-        self._builder = FragmentBuilder()
-        self._cursor = anchored_cursor(platform)
-
-    def build(self) -> Fragment:
-        """The fragment with its anchors."""
-        return end_fragment(self._builder, self._cursor, self._host_operation)
-
-    def emit(self, kernel: KernelWork, operation: int) -> tuple[int, int]:
-        """Adds the tasks of one kernel; returns the task with which it begins and the one with which it ends."""
-        begin = self._launch(operation)
-        self._cursor.exit = self._pieces(kernel, begin, operation)
-        return begin, self._cursor.exit
-
-    def hold(self, size_bytes: int, first_task: int, last_task: int) -> None:
-        """Records that activations take space from one task to another, spread over the room for them."""
-        platform = self._platform
-        for memory, room in platform.activation_room:
-            self._builder.hold(memory, size_bytes * room // platform.activation_room_bytes, first_task, last_task)
-
-    def _launch(self, operation: int) -> int:
-        """The task after which the kernel may work: its launch, or what it follows if launching is free."""
-        platform, cursor, runtime = self._platform, self._cursor, self._platform.runtime
-        after = [cursor.exit]
-        if not self._replays_graph and runtime.enqueue.value > 0:
-            cycles = runtime.enqueue.value
-            cursor.host = self._builder.compute(
-                platform.HOST_UNIT, cycles, [cursor.host], operation=self._host_operation, cause=HOST
-            )
-            after.append(cursor.host)
-        if runtime.launch.value > 0:
-            return self._builder.compute(
-                platform.LAUNCH, runtime.launch.value, after, operation=operation, cause=LAUNCH
-            )
-        return self._builder.milestone(after, operation=operation)
-
-    def _pieces(self, kernel: KernelWork, begin: int, operation: int) -> int:
-        """The stream of a kernel, piece by piece; returns the task with which the kernel ends."""
-        platform, cursor, builder = self._platform, self._cursor, self._builder
-        waits_for_launch = not (platform.runtime.prefetches_weights and kernel.is_known_early)
-        load_cause = _largest_stream(kernel)
-        store_cause = KV_CACHE if kernel.cache_write_bytes > kernel.spilled_output_bytes else ACTIVATIONS
-        count = self._count(kernel)
-        ends: list[int] = []
-        store = begin
-        for load_bytes, store_bytes in zip(
-            split_evenly(kernel.loaded_bytes, count), split_evenly(kernel.stored_bytes, count), strict=True
-        ):
-            after = [begin]
-            if load_bytes:
-                waits = [cursor.last_load, cursor.buffers[0]] + ([begin] if waits_for_launch else [])
-                cursor.last_load = self._transfer(load_bytes, waits, operation, load_cause)
-                after.append(cursor.last_load)
-            work = self._work(kernel, count, after, operation)
-            if load_bytes:
-                cursor.buffers = [*cursor.buffers[1:], work]
-                builder.hold(platform.LOCAL, min(load_bytes, platform.stream_buffer_bytes), cursor.last_load, work)
-            if store_bytes:
-                store = self._transfer(store_bytes, [work, store], operation, store_cause)
-            ends.append(store if store_bytes else work)
-        return ends[0] if count == 1 else builder.milestone(ends, operation=operation)
-
-    def _count(self, kernel: KernelWork) -> int:
-        """Into how many pieces a kernel is cut."""
-        streamed = kernel.loaded_bytes + kernel.stored_bytes
-        is_pipelined = streamed > WHOLE_BYTES or (kernel.matrix_cycles > 0 and kernel.vector_cycles > 0)
-        if not is_pipelined:
-            return 1
-        least = LEAST_STAGES if self._platform.runtime.weight_buffers > 1 else 1
-        return stages(streamed, self._platform.stream_buffer_bytes, least, MOST_STAGES)
-
-    def _work(self, kernel: KernelWork, count: int, after: list[int], operation: int) -> int:
-        """Convert, multiply and vector work on one piece; returns the last of them, or a join if there is none."""
-        platform = self._platform
-        last: int | None = None
-        for unit, cycles, cause in (
-            (platform.VECTOR, kernel.conversion_cycles, CONVERSION),
-            (platform.MATRIX, kernel.matrix_cycles, MATRIX),
-            (platform.VECTOR, kernel.vector_cycles, VECTOR),
-        ):
-            if cycles > 0:
-                last = self._builder.compute(unit, cycles / count, after, operation=operation, cause=cause)
-                after = [last]
-        return self._builder.milestone(after, operation=operation) if last is None else last
-
-    def _transfer(self, size_bytes: int, after: list[int], operation: int, cause: int) -> int:
-        platform = self._platform
-        return self._builder.transfer(
-            platform.ACCELERATOR_ROUTE, size_bytes, after, master=platform.accelerator_master,
-            rate_cap_bytes_per_s=platform.rate_cap_bytes_per_s, operation=operation, cause=cause,
-        )  # fmt: skip
+    Args:
+        table: its kernels.
+        platform: chip and runtime.
+        replays_graph: whether the host enqueues the whole step at once; otherwise each kernel.
+        operation: the row of `Labels` of each kernel (shape: kernels).
+        host_operation: the row of what the host does, and of the anchors.
+    """
+    runtime = platform.runtime
+    enqueue_cycles = 0.0 if replays_graph else runtime.enqueue.value
+    lengths, most_held = _lengths(table, enqueue_cycles > 0, runtime.weight_buffers)
+    num_tasks = int(lengths.sum())
+    rooms = np.array(platform.activation_room, dtype=np.int64)
+    num_held = int(most_held.sum()) + table.num_variants * len(table.held_first) * len(rooms)
+    ints: Any = np.empty((5, num_tasks), dtype=np.int64)  # unit, size, operation, cause, number of predecessors
+    work_cycles = np.zeros(num_tasks)
+    joins = int(np.where(table.num_pieces > 1, table.num_pieces, 0).sum())
+    predecessors = np.empty(_MOST_EDGES * num_tasks + joins, dtype=np.int64)
+    held: Any = np.empty((4, num_held), dtype=np.int64)  # memory, bytes, first task, last task
+    held_counts = np.zeros(table.num_variants, dtype=np.int64)
+    at = np.zeros(_NUM_POSITIONS, dtype=np.int64)
+    _write_fragments(
+        (table.loaded_bytes, table.stored_bytes, table.num_pieces, table.waits_for_launch, table.load_cause,
+         table.store_cause, table.conversion_cycles, table.matrix_cycles, table.vector_cycles, operation),
+        (table.held_first, table.held_last, table.held_bytes, rooms),
+        (host_operation, runtime.launch.value, enqueue_cycles, runtime.weight_buffers, platform.stream_buffer_bytes),
+        (ints, work_cycles, predecessors, held, held_counts),
+        at,
+    )  # fmt: skip
+    num_edges = int(at[_EDGE])
+    total_held = int(held_counts.sum())
+    return Fragments(
+        unit=ints[0],
+        work_cycles=work_cycles,
+        size_bytes=ints[1],
+        operation=ints[2],
+        cause=ints[3],
+        predecessor_counts=ints[4],
+        predecessors=predecessors[:num_edges],
+        lengths=lengths,
+        held_counts=held_counts,
+        memory=held[0, :total_held],
+        held_bytes=held[1, :total_held],
+        first_task=held[2, :total_held],
+        last_task=held[3, :total_held],
+    )
 
 
-def _largest_stream(kernel: KernelWork) -> int:
-    """The cause under which all loads of a kernel are counted: its largest stream."""
-    sizes = {
-        WEIGHTS: kernel.weight_bytes + kernel.row_bytes,
-        KV_CACHE: kernel.cache_read_bytes,
-        ACTIVATIONS: kernel.spilled_input_bytes,
-    }
-    return max(sizes, key=lambda cause: sizes[cause])
+def templates_of(groups: list[tuple[Fragments, int]], platform: Platform) -> Templates:
+    """All fragments of a Program, end to end, each group with the priority of its tasks."""
+
+    def column(name: str) -> Any:
+        return np.concatenate([getattr(fragments, name) for fragments, _ in groups])
+
+    def offsets(counts: Ints) -> Ints:
+        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+
+    size_bytes = column("size_bytes")
+    is_transfer = size_bytes > 0
+    return Templates(
+        unit=column("unit"),
+        work_cycles=column("work_cycles"),
+        route=np.where(is_transfer, platform.ACCELERATOR_ROUTE, NONE),
+        size_bytes=size_bytes,
+        master=np.where(is_transfer, platform.accelerator_master, NONE),
+        rate_cap_bytes_per_s=np.where(is_transfer, platform.rate_cap_bytes_per_s, np.inf),
+        priority=np.repeat(
+            np.array([priority for _, priority in groups], dtype=np.int64),
+            [len(fragments.unit) for fragments, _ in groups],
+        ),
+        operation=column("operation"),
+        cause=column("cause"),
+        predecessor_offsets=offsets(column("predecessor_counts")),
+        predecessors=column("predecessors"),
+        fragment_offsets=offsets(column("lengths")),
+        held_offsets=offsets(column("held_counts")),
+        memory=column("memory"),
+        held_bytes=column("held_bytes"),
+        first_task=column("first_task"),
+        last_task=column("last_task"),
+    )
+
+
+def _lengths(table: BlockTable, has_enqueue: bool, num_buffers: int) -> tuple[Ints, Ints]:
+    """Tasks of the fragment of each variant, and how many buffers it fills."""
+    loads = np.minimum(table.num_pieces, table.loaded_bytes)
+    stores = np.minimum(table.num_pieces, table.stored_bytes)
+    kinds = [cycles > 0 for cycles in (table.conversion_cycles, table.matrix_cycles, table.vector_cycles)]
+    works = np.maximum(np.sum(kinds, axis=0), 1)
+    tasks = 1 + has_enqueue + table.num_pieces * works + loads + stores + (table.num_pieces > 1)
+    return tasks.sum(axis=1) + num_buffers + NUM_FIXED_ANCHORS, loads.sum(axis=1)
+
+
+# compiled: one pass over all kernels, pieces and tasks ---------------------------------------------------------------
+#
+# What these functions share: `out` holds the arrays that are written, `at` where in them to go on, and the tasks of the
+# fragment, counted from its first, for which the next kernel may have to wait.
+
+_UNIT, _SIZE, _OPERATION, _CAUSE, _PREDECESSORS = range(5)
+_MEMORY, _HELD_BYTES, _FIRST_TASK, _LAST_TASK = range(4)
+_TASK, _EDGE, _HELD, _FIRST, _EXIT, _HOST, _LOAD, _NUM_POSITIONS = range(8)
+_MATRIX_UNIT, _VECTOR_UNIT = Platform.MATRIX, Platform.VECTOR
+_LAUNCH_UNIT, _HOST_UNIT, _LOCAL = Platform.LAUNCH, Platform.HOST_UNIT, Platform.LOCAL
+_STAGES = ((_VECTOR_UNIT, CONVERSION), (_MATRIX_UNIT, MATRIX), (_VECTOR_UNIT, VECTOR))
+
+
+@called
+def _add_task(out: Any, at: Any, unit: int, size_bytes: int, operation: int, cause: int) -> int:  # noqa: PLR0917
+    """Begins a task without predecessors; returns its number in the fragment."""
+    ints, task = out[0], at[_TASK]
+    ints[_UNIT, task] = unit
+    ints[_SIZE, task] = size_bytes
+    ints[_OPERATION, task] = operation
+    ints[_CAUSE, task] = cause
+    ints[_PREDECESSORS, task] = 0
+    at[_TASK] += 1
+    number: int = task - at[_FIRST]
+    return number
+
+
+@called
+def _wait_for(out: Any, at: Any, predecessor: int) -> None:
+    """Lets the task begun last wait for another, if it does not yet."""
+    ints, predecessors, task, edge = out[0], out[2], at[_TASK] - 1, at[_EDGE]
+    for other in range(edge - ints[_PREDECESSORS, task], edge):
+        if predecessors[other] == predecessor:
+            return
+    predecessors[edge] = predecessor
+    ints[_PREDECESSORS, task] += 1
+    at[_EDGE] += 1
+
+
+@called
+def _hold(out: Any, at: Any, memory: int, size_bytes: int, first_task: int, last_task: int) -> None:  # noqa: PLR0917
+    """Records that space is held from the start of one task to the end of another."""
+    held, row = out[3], at[_HELD]
+    held[_MEMORY, row] = memory
+    held[_HELD_BYTES, row] = size_bytes
+    held[_FIRST_TASK, row] = first_task
+    held[_LAST_TASK, row] = last_task
+    at[_HELD] += 1
+
+
+@called
+def _write_launch(out: Any, at: Any, costs: Any, operation: int) -> int:
+    """The task after which a kernel may work: its launch, or a milestone if launching is free."""
+    host_operation, launch_cycles, enqueue_cycles = costs[0], costs[1], costs[2]
+    if enqueue_cycles > 0:
+        enqueue = _add_task(out, at, _HOST_UNIT, 0, host_operation, HOST)
+        out[1][at[_TASK] - 1] = enqueue_cycles
+        _wait_for(out, at, at[_HOST])
+        at[_HOST] = enqueue
+    begin = _add_task(
+        out, at, _LAUNCH_UNIT if launch_cycles > 0 else NONE, 0, operation, LAUNCH if launch_cycles > 0 else NONE
+    )
+    out[1][at[_TASK] - 1] = launch_cycles
+    _wait_for(out, at, at[_EXIT])
+    if enqueue_cycles > 0:
+        _wait_for(out, at, at[_HOST])
+    return begin
+
+
+@called
+def _write_work(out: Any, at: Any, cycles: Any, begin: int, load: int, operation: int) -> int:  # noqa: PLR0917
+    """Convert, multiply and vector work on one piece; returns the last of them, or a join if there is none."""
+    work = NONE
+    for stage in range(3):
+        if cycles[stage] > 0:
+            before = work
+            work = _add_task(out, at, _STAGES[stage][0], 0, operation, _STAGES[stage][1])
+            out[1][at[_TASK] - 1] = cycles[stage]
+            if before == NONE:
+                _wait_for(out, at, begin)
+                _wait_for(out, at, load)
+            else:
+                _wait_for(out, at, before)
+    if work == NONE:
+        work = _add_task(out, at, NONE, 0, operation, NONE)
+        _wait_for(out, at, begin)
+        _wait_for(out, at, load)
+    return work
+
+
+@called
+def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffers: Any) -> int:  # noqa: PLR0917
+    """One kernel, piece by piece; returns the task with which it begins. It ends with the exit."""
+    loaded, stored, num_pieces, waits_for_launch, load_cause, store_cause, conversion, matrix, vector, operations = (
+        kernels
+    )
+    num_buffers, buffer_bytes = costs[3], costs[4]
+    operation, count = operations[place[1]], num_pieces[place]
+    cycles = (conversion[place] / count, matrix[place] / count, vector[place] / count)
+    begin = _write_launch(out, at, costs, operation)
+    store = begin
+    piece_ends = np.empty(count, dtype=np.int64)
+    for piece in range(count):
+        load_bytes = loaded[place] // count + (piece < loaded[place] % count)
+        store_bytes = stored[place] // count + (piece < stored[place] % count)
+        load = begin
+        if load_bytes > 0:
+            load = _add_task(out, at, NONE, load_bytes, operation, load_cause[place])
+            _wait_for(out, at, at[_LOAD])
+            _wait_for(out, at, buffers[0])
+            if waits_for_launch[place]:
+                _wait_for(out, at, begin)
+            at[_LOAD] = load
+        work = _write_work(out, at, cycles, begin, load, operation)
+        if load_bytes > 0:
+            buffers[:-1] = buffers[1:]
+            buffers[num_buffers - 1] = work
+            _hold(out, at, _LOCAL, min(load_bytes, buffer_bytes), load, work)
+        piece_ends[piece] = work
+        if store_bytes > 0:
+            before = store
+            store = _add_task(out, at, NONE, store_bytes, operation, store_cause[place])
+            _wait_for(out, at, work)
+            _wait_for(out, at, before)
+            piece_ends[piece] = store
+    at[_EXIT] = piece_ends[0]
+    if count > 1:
+        at[_EXIT] = _add_task(out, at, NONE, 0, operation, NONE)
+        for end in piece_ends:
+            _wait_for(out, at, end)
+    return begin
+
+
+@called
+def _write_anchors(out: Any, at: Any, buffers: Any, host_operation: int) -> None:
+    """What the next fragment may wait for, as milestones in the order that `EXIT` and the others count."""
+    for before in buffers:
+        _add_task(out, at, NONE, 0, host_operation, NONE)
+        _wait_for(out, at, before)
+    for position in (_LOAD, _HOST, _EXIT):
+        _add_task(out, at, NONE, 0, host_operation, NONE)
+        _wait_for(out, at, at[position])
+
+
+@compiled
+def _write_fragments(kernels: Any, tensors: Any, costs: Any, out: Any, at: Any) -> None:
+    """The fragments of all variants."""
+    num_variants, num_kernels = kernels[0].shape
+    held_first, held_last, held_bytes, rooms = tensors
+    room_bytes = max(rooms[:, 1].sum(), 1)
+    begins, ends = np.empty(num_kernels, dtype=np.int64), np.empty(num_kernels, dtype=np.int64)
+    buffers = np.empty(costs[3], dtype=np.int64)
+    for variant in range(num_variants):
+        first_held = at[_HELD]
+        at[_FIRST] = at[_TASK]
+        at[_EXIT], at[_HOST], at[_LOAD] = EXIT, HOST_DONE, LAST_LOAD
+        for index in range(len(buffers)):
+            buffers[index] = LAST_LOAD - len(buffers) + index
+        for kernel in range(num_kernels):
+            begins[kernel] = _write_kernel(out, at, kernels, (variant, kernel), costs, buffers)
+            ends[kernel] = at[_EXIT]
+        for tensor in range(len(held_first)):  # spread over the room for activations
+            for room in range(len(rooms)):
+                share = held_bytes[variant, tensor] * rooms[room, 1] // room_bytes
+                if share > 0:
+                    _hold(out, at, rooms[room, 0], share, begins[held_first[tensor]], ends[held_last[tensor]])
+        out[4][variant] = at[_HELD] - first_held
+        _write_anchors(out, at, buffers, costs[0])

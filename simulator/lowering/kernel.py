@@ -6,54 +6,60 @@ tasks is `simulator.lowering.emit`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from simulator.graph import Attention, CacheWrite, Elementwise, Embedding, MatMul, Operator, OperatorGraph
+from simulator.graph import (
+    Attention,
+    CacheWrite,
+    Elementwise,
+    Embedding,
+    ExpertMatMul,
+    MatMul,
+    Operator,
+    OperatorGraph,
+)
 from simulator.lowering import cost
 from simulator.lowering.platform import Platform
 from simulator.precision import DTYPE_BITS, Precision
 from simulator.terms import Fusion
+from simulator.variants import Amount, Size, choose, same
 
 
 @dataclass(frozen=True)
 class KernelWork:
-    """What one kernel moves and computes."""
+    """What one kernel moves and computes. Numbers may be arrays with one value per variant."""
 
     name: str
-    flop: int
-    weight_bytes: int
+    flop: Size
+    weight_bytes: Size
     """Weights read from DRAM."""
-    row_bytes: int
-    """Rows of a table read from DRAM; which rows is known only when the kernel starts."""
-    cache_read_bytes: int
+    late_bytes: Size
+    """Rows of a table and matrices of experts read from DRAM; which ones is known only when the kernel starts."""
+    cache_read_bytes: Size
     """KV cache read from DRAM."""
-    cache_write_bytes: int
+    cache_write_bytes: Size
     """KV cache written to DRAM."""
-    spilled_input_bytes: int
+    spilled_input_bytes: Size
     """Activations read from DRAM because they did not fit on the chip."""
-    spilled_output_bytes: int
+    spilled_output_bytes: Size
     """Activations written to DRAM because they do not fit on the chip."""
-    conversion_cycles: float
+    conversion_cycles: Amount
     """Vector work on weights before they can be multiplied."""
-    matrix_cycles: float
+    matrix_cycles: Amount
     """Work of the matrix engine."""
-    vector_cycles: float
+    vector_cycles: Amount
     """Other vector work: softmax, norms, activations; also multiplications that run better there."""
 
     @property
-    def loaded_bytes(self) -> int:
+    def loaded_bytes(self) -> Size:
         """Bytes that pass through the streaming buffers."""
-        return self.weight_bytes + self.row_bytes + self.cache_read_bytes + self.spilled_input_bytes
+        return self.weight_bytes + self.late_bytes + self.cache_read_bytes + self.spilled_input_bytes
 
     @property
-    def stored_bytes(self) -> int:
+    def stored_bytes(self) -> Size:
         """Bytes that leave for DRAM."""
         return self.cache_write_bytes + self.spilled_output_bytes
-
-    @property
-    def is_known_early(self) -> bool:
-        """Whether all that it loads can be named before it starts: weights can, results of other kernels cannot."""
-        return self.loaded_bytes == self.weight_bytes
 
 
 def group_operators(graph: OperatorGraph, fusions: tuple[Fusion, ...]) -> list[list[Operator]]:
@@ -69,8 +75,8 @@ def group_operators(graph: OperatorGraph, fusions: tuple[Fusion, ...]) -> list[l
 
 
 def kernel_work(
-    operators: list[Operator], *, platform: Platform, body: Precision, spilled_input_bytes: int = 0,
-    spilled_output_bytes: int = 0,
+    operators: list[Operator], *, platform: Platform, body: Precision, spilled_input_bytes: Size = 0,
+    spilled_output_bytes: Size = 0,
 ) -> KernelWork:  # fmt: skip
     """The bytes and cycles of one kernel.
 
@@ -83,29 +89,38 @@ def kernel_work(
     Raises:
         SpecError: when the platform cannot run the precision.
     """
-    conversion = matrix = vector = 0.0
-    weights = rows = cache_read = cache_write = 0
+    conversion: Any = 0.0
+    matrix: Any = 0.0
+    vector: Any = 0.0
+    weights: Any = 0
+    late: Any = 0
+    cache_read: Any = 0
+    cache_write: Any = 0
     for operator in _merged(operators):
         if isinstance(operator, MatMul):
             used = platform.head_precision(body) if operator.role == "head" else body
-            weights += matrix_bytes(operator, used)
+            weights = weights + matrix_bytes(operator, used)
             on_matrix, on_vector, converting = _matmul_cycles(operator, used, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
+        elif isinstance(operator, ExpertMatMul):
+            late = late + operator.touched * body.matrix_bytes(operator.outputs, operator.inputs)
+            on_matrix, on_vector, converting = _expert_cycles(operator, body, platform)
+            matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, Attention):
-            cache_read += operator.cache_elements * platform.kv_bytes
+            cache_read = cache_read + operator.cache_elements * platform.kv_bytes
             on_matrix, on_vector = _attention_cycles(operator, body, platform)
             matrix, vector = matrix + on_matrix, vector + on_vector
         elif isinstance(operator, Elementwise):
-            vector += _elementwise_cycles(operator, body, platform)
+            vector = vector + _elementwise_cycles(operator, body, platform)
         elif isinstance(operator, Embedding):
-            rows += operator.output_elements * body.activation_bytes
+            late = late + operator.output_elements * body.activation_bytes
         elif isinstance(operator, CacheWrite):
-            cache_write += operator.cache_elements * platform.kv_bytes
+            cache_write = cache_write + operator.cache_elements * platform.kv_bytes
     return KernelWork(
         name="+".join(operator.name for operator in operators),
         flop=sum(operator.flop for operator in operators),
         weight_bytes=weights,
-        row_bytes=rows,
+        late_bytes=late,
         cache_read_bytes=cache_read,
         cache_write_bytes=cache_write,
         spilled_input_bytes=spilled_input_bytes,
@@ -117,53 +132,66 @@ def kernel_work(
 
 
 def _merged(operators: list[Operator]) -> list[Operator]:
-    """Matrices of one kernel that read the same rows are one wider matrix, which fills tiles better."""
+    """Matrices of one kernel that read the same rows are one wider matrix, which fills tiles better.
+
+    Of experts only the two first matrices are ever in one kernel.
+    """
     merged: list[Operator] = []
     for operator in operators:
         last = merged[-1] if merged else None
-        if (
-            isinstance(operator, MatMul)
-            and isinstance(last, MatMul)
-            and (operator.rows, operator.inputs) == (last.rows, last.inputs)
-        ):
-            merged[-1] = MatMul(
-                f"{last.name}+{operator.name}", (), rows=last.rows, inputs=last.inputs,
-                outputs=last.outputs + operator.outputs, role=last.role, has_bias=last.has_bias,
-            )  # fmt: skip
+        if isinstance(last, MatMul) and isinstance(operator, MatMul) and _read_the_same(last, operator):  # noqa: SIM114
+            merged[-1] = replace(last, outputs=last.outputs + operator.outputs)
+        elif isinstance(last, ExpertMatMul) and isinstance(operator, ExpertMatMul):  # each typed alone
+            merged[-1] = replace(last, outputs=last.outputs + operator.outputs)
         else:
             merged.append(operator)
     return merged
 
 
-def matrix_bytes(operator: MatMul, used: Precision) -> int:
+def _read_the_same(one: MatMul, other: MatMul) -> bool:
+    return same(one.rows, other.rows) and same(one.inputs, other.inputs)
+
+
+def matrix_bytes(operator: MatMul, used: Precision) -> Size:
     """Bytes of a matrix and its bias, which stays in the activations' format."""
     bias = operator.outputs * used.activation_bytes if operator.has_bias else 0
     return used.matrix_bytes(operator.outputs, operator.inputs) + bias
 
 
-def _matmul_cycles(operator: MatMul, used: Precision, platform: Platform) -> tuple[float, float, float]:
+def _matmul_cycles(operator: MatMul, used: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
     """(matrix, vector, conversion) cycles: on the matrix path, or on the lanes where those are quicker."""
+    shape = (operator.rows, operator.inputs, operator.outputs)
+    return _multiplication_cycles(shape, 1, used, platform)
+
+
+def _expert_cycles(operator: ExpertMatMul, used: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
+    """The same for the experts that are touched, each with an equal part of the routed rows."""
+    rows = -(-operator.rows * operator.top_k // operator.touched)
+    return _multiplication_cycles((rows, operator.inputs, operator.outputs), operator.touched, used, platform)
+
+
+def _multiplication_cycles(
+    shape: tuple[Size, Size, Size], matrices: Size, used: Precision, platform: Platform
+) -> tuple[Amount, Amount, Amount]:
     kernel, cluster = platform.kernel(used.name), platform.chip.cluster
     path = cluster.path(kernel.path)
     dtype = platform.dtype(path, kernel.dtype)
-    shape = (operator.rows, operator.inputs, operator.outputs)
     needs_conversion = used.weight_bits != DTYPE_BITS[dtype]
-    conversion = cost.conversion_cycles(operator.inputs, operator.outputs, cluster) if needs_conversion else 0.0
+    conversion = cost.conversion_cycles(shape[1], matrices * shape[2], cluster) if needs_conversion else 0.0
     on_matrix = cost.matrix_cycles(
         *shape, cluster=cluster, path=path, dtype=dtype, achieved_fraction=kernel.achieved_fraction.value,
-        tile_rows=round(kernel.tile_rows.value),
+        tile_rows=round(kernel.tile_rows.value), matrices=matrices,
     )  # fmt: skip
-    on_lanes = cost.vector_matrix_cycles(*shape, cluster)
-    if on_lanes < on_matrix:
-        return 0.0, on_lanes, conversion
-    return on_matrix, 0.0, conversion
+    on_lanes = cost.vector_matrix_cycles(matrices * shape[0], shape[1], shape[2], cluster)
+    is_quicker_on_lanes = on_lanes < on_matrix
+    return choose(is_quicker_on_lanes, 0.0, on_matrix), choose(is_quicker_on_lanes, on_lanes, 0.0), conversion
 
 
-def _attention_cycles(operator: Attention, body: Precision, platform: Platform) -> tuple[float, float]:
+def _attention_cycles(operator: Attention, body: Precision, platform: Platform) -> tuple[Amount, Amount]:
     """(matrix, vector) cycles."""
     cluster = platform.chip.cluster
     used = platform.runtime.causal_attention if operator.is_causal else platform.runtime.full_attention
-    if operator.queries == 1:
+    if isinstance(operator.queries, int) and operator.queries == 1:
         used = platform.runtime.causal_attention  # the decode kernel is the causal one with a single row
     path = cluster.path(used.path)
     on_matrix = cost.attention_matrix_cycles(
@@ -172,13 +200,15 @@ def _attention_cycles(operator: Attention, body: Precision, platform: Platform) 
     )  # fmt: skip
     softmax = cost.softmax_cycles(operator, cluster)
     on_lanes = cost.attention_vector_macs_cycles(operator, cluster)
-    return (0.0, softmax + on_lanes) if on_lanes < on_matrix else (on_matrix, softmax)
+    is_quicker_on_lanes = on_lanes < on_matrix
+    return choose(is_quicker_on_lanes, 0.0, on_matrix), softmax + choose(is_quicker_on_lanes, on_lanes, 0.0)
 
 
-def _elementwise_cycles(operator: Elementwise, body: Precision, platform: Platform) -> float:
+def _elementwise_cycles(operator: Elementwise, body: Precision, platform: Platform) -> Amount:
     elements = operator.rows * operator.width
+    lane_operations = cost.LANE_OPERATIONS[operator.kind] * elements
     return cost.vector_cycles(
-        cost.LANE_OPERATIONS[operator.kind] * elements,
+        lane_operations * operator.operands if operator.kind == "combine" else lane_operations,
         cost.SPECIAL_FUNCTIONS[operator.kind] * elements,
         (operator.input_elements + operator.output_elements) * body.activation_bytes,
         platform.chip.cluster,

@@ -92,6 +92,21 @@ class Platform:
         cap = self.chip.masters[self.chip.accelerator].rate_cap
         return math.inf if cap is None else cap.value
 
+    @property
+    def sole_bytes_per_s(self) -> float:
+        """The rate of a transfer of the accelerator that has its route to itself."""
+        return min(self.rate_cap_bytes_per_s, self.route_bytes_per_s)
+
+    @cached_property
+    def route_bytes_per_s(self) -> float:
+        """The most that all transfers of the accelerator together move over its route."""
+        resources, rates = self.resources, []
+        for channel in resources.route(self.ACCELERATOR_ROUTE):
+            mine = (resources.share_master == self.accelerator_master) & (resources.share_channel == channel)
+            share = float(resources.share_maximum[mine][0]) if mine.any() else 1.0
+            rates.append(share * float(resources.channel_bytes_per_s[channel]))
+        return min(rates)
+
     def master(self, name: str) -> int:
         """Index of a master.
 
@@ -185,4 +200,4 @@ class Platform:
     @cached_property
     def kv_bytes(self) -> int:
         """Bytes of one element of the KV cache."""
-        return precision(self.runtime.kv_precision).matrix_bytes(1, 1)
+        return int(precision(self.runtime.kv_precision).matrix_bytes(1, 1))

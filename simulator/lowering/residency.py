@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from simulator.graph import Operator, OperatorGraph
+from simulator.variants import Floats, Size, largest, smallest, whole
 
 OUTSIDE = -1
 """The producer of a tensor that another block made."""
@@ -21,7 +24,7 @@ OUTSIDE = -1
 class Activation:
     """A tensor between kernels of one block."""
 
-    size_bytes: int
+    size_bytes: Size
     producer: int
     """Kernel that writes it, or `OUTSIDE`."""
     consumers: tuple[int, ...]
@@ -42,25 +45,27 @@ def activations_of(graph: OperatorGraph, kernels: Sequence[Sequence[Operator]], 
     """
     kernel_of = {operator.name: index for index, kernel in enumerate(kernels) for operator in kernel}
     tensors = []
-    outside: dict[int, int] = {}
+    outside: dict[int, Size] = {}
     for index, kernel in enumerate(kernels):
         for operator in kernel:
             readers = [kernel_of[after.name] for after in graph.successors(operator.name)]
             elsewhere = tuple(sorted({reader for reader in readers if reader != index}))
-            if operator.output_elements and (elsewhere or not readers):
+            if np.any(operator.output_elements) and (elsewhere or not readers):
                 size_bytes = operator.output_elements * element_bytes
                 tensors.append(Activation(size_bytes, index, elsewhere, is_block_output=not readers))
-            made = sum(before.output_elements for before in graph.predecessors(operator.name))
+            made: Size = 0
+            for before in graph.predecessors(operator.name):
+                made = made + before.output_elements
             missing = operator.input_elements - made
-            if missing > 0:
-                outside[index] = max(outside.get(index, 0), missing)
+            if np.any(missing > 0):
+                outside[index] = largest(outside.get(index, 0), missing)
     if outside:
-        size_bytes = max(outside.values()) * element_bytes
+        size_bytes = largest(*outside.values()) * element_bytes
         tensors.append(Activation(size_bytes, OUTSIDE, tuple(sorted(outside)), is_block_output=False))
     return tensors
 
 
-def resident_bytes(tensors: Sequence[Activation], num_kernels: int, room_bytes: int) -> list[int]:
+def resident_bytes(tensors: Sequence[Activation], num_kernels: int, room_bytes: int) -> list[Size]:
     """How much of each tensor stays on the chip, in bytes.
 
     Formula:  live(k) = sum of the tensors that live during kernel k
@@ -70,17 +75,22 @@ def resident_bytes(tensors: Sequence[Activation], num_kernels: int, room_bytes: 
 
     What a block receives and what it hands on are the same stream of rows, so they keep the same fraction.
     """
-    live = [0] * num_kernels
+    live: list[Size] = [0] * num_kernels
     for tensor in tensors:
         for kernel in tensor.life(num_kernels):
-            live[kernel] += tensor.size_bytes
-    kept = [_kept(max(live[kernel] for kernel in tensor.life(num_kernels)), room_bytes) for tensor in tensors]
+            live[kernel] = live[kernel] + tensor.size_bytes
+    kept = [
+        _kept(largest(*(live[kernel] for kernel in tensor.life(num_kernels))), room_bytes) for tensor in tensors
+    ]  # fmt: skip
     at_border = [index for index, tensor in enumerate(tensors) if tensor.producer == OUTSIDE or tensor.is_block_output]
-    least = min((kept[index] for index in at_border), default=1.0)
+    least: float | Floats = 1.0
+    for index in at_border:
+        least = smallest(least, kept[index])
     for index in at_border:
         kept[index] = least
-    return [int(tensor.size_bytes * fraction) for tensor, fraction in zip(tensors, kept, strict=True)]
+    return [whole(tensor.size_bytes * fraction) for tensor, fraction in zip(tensors, kept, strict=True)]
 
 
-def _kept(live_bytes: int, room_bytes: int) -> float:
-    return min(1.0, room_bytes / live_bytes) if live_bytes else 1.0
+def _kept(live_bytes: Size, room_bytes: int) -> float | Floats:
+    kept: float | Floats = smallest(1.0, room_bytes / largest(live_bytes, 1))
+    return kept

@@ -18,11 +18,12 @@ from simulator.errors import SpecError
 from simulator.graph import Attention, CacheWrite, Elementwise, Embedding, MatMul, Operator, OperatorGraph
 from simulator.graph.operator import ElementwiseKind
 from simulator.lowering import Platform
-from simulator.lowering.emit import CAUSES, KernelEmitter, step_start
+from simulator.lowering.block import CAUSES, LoweredBlock, block_table
+from simulator.lowering.emit import block_fragments, step_start, templates_of
 from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
+from simulator.lowering.residency import Activation
 from simulator.precision import precision
-from simulator.program import NONE, Labels, Program, Streams
-from simulator.program.template import Part, join
+from simulator.program import NONE, FoldedOccupancies, FoldedTasks, Instances, Labels, Program, Streams
 from simulator.runtime import Runtime
 from simulator.timeline import Timeline
 from simulator.timeline.invariants import check_all
@@ -69,7 +70,7 @@ def runtime(
 
 def kernel(name: str = "k", **work: float) -> KernelWork:
     nothing = dict.fromkeys(
-        ("flop", "weight_bytes", "cache_read_bytes", "row_bytes", "cache_write_bytes", "spilled_input_bytes",
+        ("flop", "weight_bytes", "cache_read_bytes", "late_bytes", "cache_write_bytes", "spilled_input_bytes",
          "spilled_output_bytes", "conversion_cycles", "matrix_cycles", "vector_cycles"), 0
     )  # fmt: skip
     return KernelWork(name=name, **{**nothing, **work})  # type: ignore[arg-type]
@@ -77,22 +78,23 @@ def kernel(name: str = "k", **work: float) -> KernelWork:
 
 def program(platform: Platform, steps: Sequence[Sequence[KernelWork]], *, replays: bool, phases: int = 1) -> Program:
     """One job: the steps in order, the last `phases - 1` of them phases of their own; one operation per kernel."""
-    parts, operations = [], ["host"]
+    groups, operations = [], ["host"]
     for place, kernels in enumerate(steps):
         is_phase = place == 0 or place > len(steps) - phases
-        parts.append(
-            Part(step_start(platform, is_first=place == 0, replays_graph=replays, operation=0, is_phase=is_phase))
-        )
-        emitter = KernelEmitter(platform, replays_graph=replays, host_operation=0)
-        for work in kernels:
-            if work.name not in operations:
-                operations.append(work.name)
-            emitter.emit(work, operations.index(work.name))
-        parts.append(Part(emitter.build()))
-    tasks, job_offsets, occupancies = join([parts], [0])
+        groups.append(step_start(platform, is_first=place == 0, replays_graph=replays, operation=0, is_phase=is_phase))
+        operations += [name for name in dict.fromkeys(work.name for work in kernels) if name not in operations]
+        table = block_table(LoweredBlock(tuple(kernels), (), ()), platform)
+        rows = np.array([operations.index(work.name) for work in kernels])
+        groups.append(block_fragments(table, platform, replays_graph=replays, operation=rows, host_operation=0))
+    fragment = np.arange(len(groups))
+    nothing = np.full(len(groups), NONE)
+    tasks = FoldedTasks(
+        templates_of([(fragments, 0) for fragments in groups], platform),
+        Instances(fragment, nothing, nothing, np.array([0, len(groups)])),
+    )
     once = np.array([0])
     return Program(
-        resources=platform.resources, tasks=tasks, job_offsets=job_offsets, occupancies=occupancies,
+        resources=platform.resources, tasks=tasks, job_offsets=tasks.job_offsets, occupancies=FoldedOccupancies(tasks),
         streams=Streams(("once",), np.array([0, 1]), once, once, np.array([2]), np.array([NONE]), np.array([1]),
                         np.array([NONE])),
         labels=Labels(("phase",), tuple(operations), np.zeros(len(operations), dtype=np.int64),
@@ -128,6 +130,16 @@ def events(timeline: Timeline) -> list[Event]:
         name = labels.causes[int(tasks.cause[task])]
         listed.append((name if owner == "host" else f"{owner} {name}", int(start) // NS, int(end) // NS))
     return listed
+
+
+@pytest.mark.parametrize(
+    ("total", "pieces"), [(70_003, [17_501, 17_501, 17_501, 17_500]), (65_537, [16_385, 16_384, 16_384, 16_384])]
+)
+def test_pieces_of_a_stream_sum_to_it_and_differ_by_at_most_one(total: int, pieces: list[int]) -> None:
+    platform = Platform(chip(), runtime())
+    table = block_table(LoweredBlock((kernel(weight_bytes=total),), (), ()), platform)
+    fragment = block_fragments(table, platform, replays_graph=False, operation=np.array([0]), host_operation=0)
+    assert fragment.size_bytes[fragment.size_bytes > 0].tolist() == pieces
 
 
 def starts(listed: Sequence[Event], name: str) -> list[int]:
@@ -482,7 +494,7 @@ def test_a_kernel_ends_when_all_its_pieces_have_ended() -> None:
 
 def test_table_rows_and_the_cache_are_not_known_before_the_kernel_starts() -> None:
     """With prefetch, weights load at once; rows of a table and keys of the cache wait for the launch at 2 + 5 us."""
-    for stream, begin in (("weight_bytes", 0), ("row_bytes", 7000), ("cache_read_bytes", 7000)):
+    for stream, begin in (("weight_bytes", 0), ("late_bytes", 7000), ("cache_read_bytes", 7000)):
         listed = run(kernel(**{stream: 1000}), software=runtime(prefetch=True))
         (load,) = (start for name, start, _ in listed if name in ("k weights", "k kv cache"))
         assert load == begin
@@ -503,10 +515,10 @@ def test_streams_hold_their_buffers_while_they_are_used() -> None:
 
 def test_activations_are_held_in_every_memory_in_proportion_to_its_room() -> None:
     # 30,000 shared and 50,000 local: 40,000 bytes are 15,000 and 25,000
-    emitter = KernelEmitter(Platform(chip(shared="30 kB"), runtime()), replays_graph=False, host_operation=0)
-    begin, end = emitter.emit(kernel(vector_cycles=1000), 0)
-    emitter.hold(40_000, begin, end)
-    fragment = emitter.build()
+    platform = Platform(chip(shared="30 kB"), runtime())
+    tensor = Activation(40_000, producer=0, consumers=(), is_block_output=True)
+    table = block_table(LoweredBlock((kernel(vector_cycles=1000),), (tensor,), (40_000,)), platform)
+    fragment = block_fragments(table, platform, replays_graph=False, operation=np.array([0]), host_operation=0)
     assert list(zip(fragment.memory.tolist(), fragment.held_bytes.tolist(), strict=True)) == [(1, 15_000), (0, 25_000)]
 
 
@@ -646,7 +658,7 @@ def test_matrices_that_a_kernel_reads_together_fill_tiles_together() -> None:
 
 def test_an_embedding_reads_the_rows_that_it_hands_on() -> None:
     work = work_of(Embedding("e", (), rows=3, width=5, vocabulary=100), body="w4a16")
-    assert (work.row_bytes, work.weight_bytes) == (2 * 15, 0)
+    assert (work.late_bytes, work.weight_bytes) == (2 * 15, 0)
 
 
 def test_the_cache_is_read_and_written_in_its_own_precision() -> None:

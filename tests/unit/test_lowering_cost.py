@@ -102,11 +102,3 @@ def test_softmax_takes_one_exponential_per_score(cluster: Cluster) -> None:
     attention = Attention("a", (), queries=4, cached_keys=0, own_keys=4, heads=8, kv_heads=8, head_dim=16,
                           is_causal=True)  # fmt: skip
     assert cost.softmax_cycles(attention, cluster) == 10
-
-
-@pytest.mark.parametrize(("total", "count"), [(0, 3), (10, 4), (7, 7), (3, 5)])
-def test_pieces_sum_to_the_whole_and_differ_by_at_most_one(total: int, count: int) -> None:
-    pieces = cost.split_evenly(total, count)
-    assert len(pieces) == count
-    assert sum(pieces) == total
-    assert max(pieces) - min(pieces) <= 1

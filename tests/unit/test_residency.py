@@ -82,7 +82,7 @@ def test_what_readers_load_was_stored(fusions: tuple[str, ...]) -> None:
     runtime = load_runtime("tensorrt-edge-llm").with_values({"fusions": fusions})
     workload = configure(load_workload("qwen3-4b"), precision="nvfp4", prompt_tokens=2048, decode_tokens=1)
     platform = Platform(chip, runtime)
-    layer = build_graph(workload).phases[0].steps[0].blocks[1].graph
+    layer = build_graph(workload).phases[0].blocks[1].graph
     kernels = group_operators(layer, runtime.fusions)
     tensors = activations_of(layer, kernels, element_bytes=2)
     kept = resident_bytes(tensors, len(kernels), sum(room for _, room in platform.activation_room))

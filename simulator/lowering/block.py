@@ -1,0 +1,192 @@
+"""Blocks: what each kernel of a block moves and computes, into how many pieces it is cut, and what stays on the chip.
+
+A block may have variants: the steps of a phase, which differ in their context, or the points of a design space, which
+differ in all sizes. As a table it has one row per variant and one column per kernel. Turning a table into tasks is
+`simulator.lowering.emit`; bounding its time without them is `simulator.lowering.least_time`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from simulator.graph import OperatorGraph
+from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
+from simulator.lowering.platform import Platform
+from simulator.lowering.residency import Activation, activations_of, resident_bytes
+from simulator.precision import Precision
+from simulator.program.program import Floats, Ints
+from simulator.variants import Size, choose, largest, smallest
+
+Bools = npt.NDArray[np.bool_]
+
+LEAST_PIECES = 4
+MOST_PIECES = 16
+"""Resolution of the simulation: pieces into which a kernel's stream is cut.
+
+Real kernels pipeline in kilobytes. With n pieces the last piece's work does not overlap, an error of at most
+1/n of the smaller of load and work; more pieces than `MOST_PIECES` would only add events.
+"""
+WHOLE_BYTES = 64 * 1024
+"""A kernel with one kind of work and a stream up to this size is one piece. A policy, not a measurement."""
+
+CAUSES = ("matrix", "vector", "conversion", "launch", "host", "weights", "kv cache", "activations")
+"""What time is attributed to; `Labels.causes` of every lowered Program."""
+MATRIX, VECTOR, CONVERSION, LAUNCH, HOST, WEIGHTS, KV_CACHE, ACTIVATIONS = range(len(CAUSES))
+
+
+@dataclass(frozen=True, eq=False)
+class BlockTable:
+    """The kernels of a block. Shape (variants, kernels) where not said otherwise."""
+
+    names: tuple[str, ...]
+    """Shape: kernels."""
+    flop: Ints
+    loaded_bytes: Ints
+    stored_bytes: Ints
+    conversion_cycles: Floats
+    matrix_cycles: Floats
+    vector_cycles: Floats
+    num_pieces: Ints
+    """Into how many pieces the stream of each kernel is cut."""
+    waits_for_launch: Bools
+    """Whether its loads wait until it is launched."""
+    load_cause: Ints
+    """The cause under which its loads are counted: its largest stream."""
+    store_cause: Ints
+    held_first: Ints
+    """The kernel that begins to hold an activation (shape: tensors)."""
+    held_last: Ints
+    """The last kernel that reads it (shape: tensors)."""
+    held_bytes: Ints
+    """What stays of it on the chip (shape: variants, tensors)."""
+
+    num_kinds: int
+    """Kinds of models among the variants."""
+    num_steps: int
+    """Steps of each kind; variants are ordered by (kind, step)."""
+
+    @property
+    def num_variants(self) -> int:
+        """How many variants there are."""
+        return self.num_kinds * self.num_steps
+
+
+@dataclass(frozen=True)
+class LoweredBlock:
+    """The kernels of a block, and the activations between them."""
+
+    works: tuple[KernelWork, ...]
+    tensors: tuple[Activation, ...]
+    resident_bytes: tuple[Size, ...]
+    """What stays of each tensor on the chip."""
+
+
+def lower_block(graph: OperatorGraph, platform: Platform, body: Precision) -> LoweredBlock:
+    """What the kernels of a block move and compute, in all variants that the sizes of its operators have.
+
+    Raises:
+        SpecError: when the platform cannot run the precision.
+    """
+    kernels = group_operators(graph, platform.runtime.fusions)
+    tensors = activations_of(graph, kernels, body.activation_bytes)
+    resident = resident_bytes(tensors, len(kernels), platform.activation_room_bytes)
+    spilled = [tensor.size_bytes - kept for tensor, kept in zip(tensors, resident, strict=True)]
+    works = [
+        kernel_work(
+            operators, platform=platform, body=body,
+            spilled_input_bytes=_sum(
+                size for tensor, size in zip(tensors, spilled, strict=True) if index in tensor.consumers
+            ),
+            spilled_output_bytes=_sum(
+                size for tensor, size in zip(tensors, spilled, strict=True) if index == tensor.producer
+            ),
+        )
+        for index, operators in enumerate(kernels)
+    ]  # fmt: skip
+    return LoweredBlock(tuple(works), tuple(tensors), tuple(resident))
+
+
+def block_table(block: LoweredBlock, platform: Platform) -> BlockTable:
+    """The kernels of a block as a table with one row per variant.
+
+    Raises:
+        Infeasible: when the local SRAM holds no buffers.
+    """
+    works = block.works
+    values = {
+        name: [getattr(work, name) for work in works]
+        for name in ("flop", "loaded_bytes", "stored_bytes", "conversion_cycles", "matrix_cycles", "vector_cycles")
+    }
+    values["num_pieces"] = [num_pieces(work, platform) for work in works]
+    values["waits_for_launch"] = [waits_for_launch(work, platform) for work in works]
+    values["load_cause"] = [_load_cause(work) for work in works]
+    values["store_cause"] = [
+        choose(work.cache_write_bytes > work.spilled_output_bytes, KV_CACHE, ACTIVATIONS) for work in works
+    ]  # fmt: skip
+    values["held_bytes"] = list(block.resident_bytes)
+    shape = np.broadcast_shapes((1, 1), *(np.shape(value) for column in values.values() for value in column))
+    lives = [tensor.life(len(works)) for tensor in block.tensors]
+    return BlockTable(
+        names=tuple(work.name for work in works),
+        held_first=np.array([life[0] for life in lives], dtype=np.int64),
+        held_last=np.array([life[-1] for life in lives], dtype=np.int64),
+        num_kinds=shape[0],
+        num_steps=shape[1],
+        **{name: _columns(column, shape, _DTYPES.get(name, np.int64)) for name, column in values.items()},
+    )
+
+
+_DTYPES: Final[dict[str, type]] = {
+    "conversion_cycles": np.float64,
+    "matrix_cycles": np.float64,
+    "vector_cycles": np.float64,
+    "waits_for_launch": np.bool_,
+}
+
+
+def num_pieces(work: KernelWork, platform: Platform) -> Size:
+    """Buffers to fill, within the resolution of the simulation; one piece if there is nothing to pipeline."""
+    streamed_bytes = work.loaded_bytes + work.stored_bytes
+    least = LEAST_PIECES if platform.runtime.weight_buffers > 1 else 1
+    fills = smallest(largest(-(-streamed_bytes // platform.stream_buffer_bytes), least), MOST_PIECES)
+    has_two_kinds = (work.matrix_cycles > 0) & (work.vector_cycles > 0)
+    pieces: Size = choose((streamed_bytes > WHOLE_BYTES) | has_two_kinds, fills, 1)
+    return pieces
+
+
+def waits_for_launch(work: KernelWork, platform: Platform) -> Any:
+    """Whether the loads of a kernel wait for its launch, which they need not with prefetch of what is known early.
+
+    Weights can be named before a kernel starts; what other kernels make, and what they pick, cannot.
+    """
+    return (work.loaded_bytes != work.weight_bytes) | (not platform.runtime.prefetches_weights)
+
+
+def _load_cause(work: KernelWork) -> Any:
+    """The cause under which all loads of a kernel are counted: its largest stream."""
+    weights, cache, activations = (
+        work.weight_bytes + work.late_bytes, work.cache_read_bytes, work.spilled_input_bytes
+    )  # fmt: skip
+    is_weights = (weights >= cache) & (weights >= activations)
+    return choose(is_weights, WEIGHTS, choose(cache >= activations, KV_CACHE, ACTIVATIONS))
+
+
+def _columns(values: Sequence[Any], shape: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:
+    """Numbers or arrays that broadcast to (kinds, steps), as the columns of an array with one row per variant."""
+    columns: npt.NDArray[Any] = np.empty((*shape, len(values)), dtype=dtype)
+    for index, value in enumerate(values):
+        columns[..., index] = value
+    return columns.reshape(shape[0] * shape[1], len(values))
+
+
+def _sum(sizes: Iterable[Any]) -> Any:
+    """A sum of numbers and arrays."""
+    total: Any = 0
+    for size in sizes:
+        total = total + size
+    return total

@@ -1,0 +1,157 @@
+"""A phase as fragments and segments: each block is lowered once, however often and in however many steps it runs.
+
+A segment is a fragment with its repetitions. The segments of a job in order are its tasks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from simulator.graph import PhaseGraph
+from simulator.lowering.block import BlockTable, block_table, lower_block
+from simulator.lowering.emit import Fragments, block_fragments, step_start, templates_of
+from simulator.lowering.platform import Platform
+from simulator.precision import precision
+from simulator.program import FoldedTasks, Instances
+from simulator.program.program import NONE, Ints
+
+
+@dataclass
+class Operations:
+    """The rows of `Labels`, collected while blocks are lowered."""
+
+    names: list[str] = field(default_factory=list)
+    phase: list[int] = field(default_factory=list)
+    flop: list[int] = field(default_factory=list)
+
+    def add(self, name: str, phase: int) -> int:
+        """Adds a row and returns its number."""
+        self.names.append(name)
+        self.phase.append(phase)
+        self.flop.append(0)
+        return len(self.names) - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """The segments of a phase in several jobs (shape: jobs, segments)."""
+
+    fragment: Ints
+    repeats: Ints
+    is_layer: Ints
+    """1 where the repetitions are layers, else 0."""
+    step: Ints
+    """The step of each segment, for labels; NONE if there is one only."""
+
+
+@dataclass
+class FragmentList:
+    """The fragments and segments of a Program, collected phase by phase."""
+
+    groups: list[tuple[Fragments, int]] = field(default_factory=list)
+    """Fragments with the priority of their tasks."""
+    num_fragments: int = 0
+    jobs: list[list[Segments]] = field(default_factory=list)
+    """Segments of all phases, for one job or for several alike."""
+
+    def add(self, fragments: Fragments, priority: int) -> int:
+        """Adds fragments; returns the number of the first."""
+        first = self.num_fragments
+        self.groups.append((fragments, priority))
+        self.num_fragments += len(fragments.lengths)
+        return first
+
+    def tasks(self, platform: Platform) -> FoldedTasks:
+        """Everything collected."""
+        parts: list[tuple[Ints, ...]] = []
+        counts: list[Ints] = []
+        for phases in self.jobs:
+            columns = [
+                np.concatenate(
+                    [np.broadcast_to(getattr(phase, name), phase.fragment.shape) for phase in phases], axis=1
+                )
+                for name in ("fragment", "repeats", "is_layer", "step")
+            ]
+            counts.append(columns[1].sum(axis=1))
+            parts.append(tuple(column.ravel() for column in columns))
+        fragment, repeats, is_layer, step = (np.concatenate(column) for column in zip(*parts, strict=True))
+        ends = np.cumsum(repeats)
+        repetition = np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)
+        instances = Instances(
+            fragment=np.repeat(fragment, repeats),
+            layer=np.where(np.repeat(is_layer, repeats) == 1, repetition, NONE),
+            step=np.repeat(step, repeats),
+            job_offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate(counts))]),
+        )
+        return FoldedTasks(templates_of(self.groups, platform), instances)
+
+
+class PhaseLowering:
+    """Lowers one phase for one job, or for all jobs of a family."""
+
+    def __init__(self, phase: PhaseGraph, index: int, platform: Platform, operations: Operations) -> None:
+        self._phase = phase
+        self._index = index
+        self._platform = platform
+        self._operations = operations
+        self._replays_graph = phase.name in platform.runtime.graph_phases
+        self._host = operations.add(f"{phase.name}.host", index)
+        """Row of what the host does, and of the milestones between fragments."""
+        self._rows: dict[str, int] = {}
+
+    def segments(self, fragments: FragmentList, kind: Ints, *, priority: int, is_first: bool) -> Segments:
+        """Adds the fragments of the phase; a step is its start and its blocks.
+
+        Args:
+            fragments: where they are added.
+            kind: the row of the sizes that each job has (shape: jobs).
+            priority: of the tasks.
+            is_first: whether nothing comes before the phase in its job.
+        """
+        num_steps, num_jobs = self._phase.num_steps, len(kind)
+        starts = np.full((num_jobs, num_steps), fragments.add(self._start(is_first=is_first, is_phase=True), priority))
+        if num_steps > 1:
+            starts[:, 1:] = fragments.add(self._start(is_first=False, is_phase=False), priority)
+        numbers, repeats = [starts], [np.ones((num_jobs, 1), dtype=np.int64)]
+        for block in self._phase.blocks:
+            table = self._table(block.graph)
+            first = fragments.add(self._fragments(table, block.repeats), priority)
+            of_kind = first + (kind * table.num_steps if table.num_kinds > 1 else np.zeros(num_jobs, dtype=np.int64))
+            steps = np.arange(num_steps) if table.num_steps > 1 else np.zeros(num_steps, dtype=np.int64)
+            numbers.append(of_kind[:, None] + steps)
+            repeats.append(np.broadcast_to(np.asarray(block.repeats).reshape(-1, 1), (num_jobs, 1)))
+        per_step = np.tile(np.concatenate(repeats, axis=1), num_steps)
+        return Segments(
+            fragment=np.stack(numbers, axis=2).reshape(num_jobs, -1),
+            repeats=per_step,
+            is_layer=(per_step > 1).astype(np.int64),
+            step=np.repeat(np.arange(num_steps), len(numbers)) if num_steps > 1 else np.array([NONE]),
+        )
+
+    def _start(self, *, is_first: bool, is_phase: bool) -> Fragments:
+        return step_start(
+            self._platform, is_first=is_first, replays_graph=self._replays_graph, operation=self._host,
+            is_phase=is_phase,
+        )  # fmt: skip
+
+    def _table(self, graph: Any) -> BlockTable:
+        return block_table(lower_block(graph, self._platform, precision(self._phase.precision)), self._platform)
+
+    def _fragments(self, table: BlockTable, repeats: Any) -> Fragments:
+        rows = [self._row(name) for name in table.names]
+        if table.num_kinds == 1 and isinstance(repeats, int):  # in a family they differ from job to job: none are told
+            for column, row in enumerate(rows):
+                self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[:, column])
+        return block_fragments(
+            table, self._platform, replays_graph=self._replays_graph, operation=np.array(rows, dtype=np.int64),
+            host_operation=self._host,
+        )  # fmt: skip
+
+    def _row(self, name: str) -> int:
+        """The row of an operation; kernels of the same name share it."""
+        if name not in self._rows:
+            self._rows[name] = self._operations.add(f"{self._phase.name}.{name}", self._index)
+        return self._rows[name]
