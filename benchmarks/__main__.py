@@ -1,6 +1,6 @@
-"""Measures each job several times, each time in a fresh process, and prints medians as a Markdown table.
+"""Runs each job several times, each time in a fresh process, and prints medians as a Markdown table.
 
-Seconds depend on the machine; compare ratios within one run.
+Seconds depend on the machine and its load; compare ratios within one run.
 """
 
 from __future__ import annotations
@@ -13,13 +13,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-REPEATS = 5
-JOBS = {
-    "engine, chain of loads and computes (100 k tasks)": "chain",
-    "engine, the same beside four other flows": "shared",
-    "Qwen2.5-0.5B, 512 prompt + 128 decoded, Orin": "qwen",
-    "demo: Alpamayo 1.5 on Thor, 3 s at 10 Hz": "demo",
-}
+from benchmarks.job import JOBS, Figures
+
+REPEATS = 3
 
 
 def machine() -> str:
@@ -32,32 +28,31 @@ def machine() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def measure(job: str) -> dict[str, float]:
+def measure(job: str) -> Figures:
     """Runs one job in a process of its own."""
     run = subprocess.run([sys.executable, "-m", "benchmarks.job", job], capture_output=True, text=True, check=True)
-    values: dict[str, float] = json.loads(run.stdout)
-    return values
+    figures: Figures = json.loads(run.stdout)
+    return figures
+
+
+def shown(value: float) -> str:
+    """Three digits, or whole thousands."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def main() -> None:
     """Prints the table."""
-    print(f"Machine: {machine()}. Medians of {REPEATS} runs; min to max in brackets.\n")
-    print("| job | tasks | engine, tasks/s | specs to metrics | peak memory |")
-    print("| --- | --- | --- | --- | --- |")
-    rates: dict[str, float] = {}
-    for name, job in JOBS.items():
-        runs = [measure(job) for _ in range(REPEATS)]
-        rate = [run["tasks"] / run["engine_s"] for run in runs]
-        wall = [run["wall_s"] for run in runs]
-        memory = statistics.median(run["peak_bytes"] for run in runs)
-        rates[job] = statistics.median(rate)
-        print(
-            f"| {name} | {runs[0]['tasks']:,.0f} | {statistics.median(rate):,.0f} ({min(rate):,.0f} to "
-            f"{max(rate):,.0f}) | {statistics.median(wall):.2f} s ({min(wall):.2f} to {max(wall):.2f}) | "
-            f"{memory / 2**20:,.0f} MiB |",
-            flush=True,
-        )
-    print(f"\nRatio: sharing bandwidth with four flows takes {rates['chain'] / rates['shared']:.2f} times as long.")
+    print(f"Machine: {machine()}. Medians of {REPEATS} processes; least to most in brackets.\n")
+    print("| job | figure | value |")
+    print("| --- | --- | --- |")
+    for job in JOBS:
+        runs = [measure(job.__name__) for _ in range(REPEATS)]
+        about = (job.__doc__ or job.__name__).splitlines()[0].rstrip(".")
+        for name in runs[0]:
+            values = sorted(run[name] for run in runs)
+            middle = shown(statistics.median(values))
+            print(f"| {about} | {name} | {middle} ({shown(values[0])} to {shown(values[-1])}) |", flush=True)
+            about = ""
 
 
 if __name__ == "__main__":

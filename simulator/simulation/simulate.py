@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
+from simulator.compiled import loading_s
 from simulator.engine.bound import Bound, lower_bound
 from simulator.engine.interface import Progress
-from simulator.engine.reference import ReferenceEngine
-from simulator.errors import EngineError, SpecError
+from simulator.engine.select import EngineName, engine_named
+from simulator.errors import EngineError
 from simulator.metrics.attribution import attribute
 from simulator.metrics.latency import release_latency
 from simulator.metrics.occupancy import memory_use
@@ -24,8 +24,6 @@ from simulator.simulation.setup import Setup, to_program
 from simulator.timeline import ReleaseStatus, Timeline
 from simulator.timeline.invariants import check_all
 
-EngineName = Literal["auto", "reference"]
-
 
 def simulate(
     setup: Setup, *, engine: EngineName = "auto", checks: bool = False, progress: Progress | None = None
@@ -34,7 +32,7 @@ def simulate(
 
     Args:
         setup: what to run.
-        engine: which engine; `auto` takes the quickest there is.
+        engine: which engine; `auto` takes the quickest there is. Compiling it counts as no run.
         checks: check conservation, causality and capacity of the whole timeline.
         progress: called now and then with (ticks simulated, tasks completed).
     Raises:
@@ -42,11 +40,10 @@ def simulate(
         Infeasible: when the models do not fit the chip.
         EngineError: when a check fails.
     """
-    if engine not in ("auto", "reference"):
-        raise SpecError(f'engine: must be one of auto, reference, got "{engine}"')
-    begin_s = time.perf_counter()
+    chosen = engine_named(engine)
+    begin_s, loaded_s = time.perf_counter(), loading_s()
     program = to_program(setup)
-    timeline = ReferenceEngine().run(program, progress=progress)
+    timeline = chosen.run(program, progress=progress)
     if checks:
         check_all(timeline)
     release = _slowest_frame(timeline, program.streams)
@@ -59,14 +56,14 @@ def simulate(
         timeline=timeline,
         frame=frame,
         bound=bound,
-        attribution=attribute(timeline, release),
+        attribution=attribute(timeline, release, frame),
         streams=stream_outcomes(timeline),
         units=unit_use(timeline),
         channels=channel_use(timeline),
         memories=memory_use(timeline),
         wall_s=0.0,
     )
-    return replace(result, wall_s=time.perf_counter() - begin_s)
+    return replace(result, wall_s=time.perf_counter() - begin_s - (loading_s() - loaded_s))
 
 
 def _check_bounds(timeline: Timeline, bounds: Sequence[Bound]) -> None:

@@ -13,6 +13,8 @@ every wait against Lindley's recursion, and Little's law as an identity.
 import numpy as np
 import pytest
 
+from simulator.engine.compiled import CompiledEngine
+from simulator.engine.interface import Engine
 from simulator.engine.reference import ReferenceEngine
 from simulator.program import NONE, ProgramBuilder
 from simulator.timeline import Timeline
@@ -20,6 +22,14 @@ from simulator.timeline import Timeline
 SECOND = 10**12
 ARRIVALS_PER_S, SERVICE_S = 3.0, 0.25
 CUSTOMERS, WARM_UP, SEEDS = 20_000, 2000, range(10)
+
+ENGINE: Engine = ReferenceEngine()
+
+
+@pytest.fixture(autouse=True, params=[ReferenceEngine(), CompiledEngine()], ids=lambda engine: engine.name)
+def _each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test of this file holds for every engine."""
+    monkeypatch.setitem(globals(), "ENGINE", request.param)
 
 
 def arrivals(rng: np.random.Generator, customers: int = CUSTOMERS, per_s: float = ARRIVALS_PER_S) -> np.ndarray:
@@ -45,7 +55,7 @@ def queue(ticks: np.ndarray, services_us: np.ndarray, priorities: np.ndarray | N
             builder.compute("server", work_cycles=service_us, priority=priority)
         jobs.append(kinds[service_us, priority])
     builder.stream_at("customers", ticks.tolist(), jobs, in_flight=NONE)
-    return ReferenceEngine().run(builder.build())
+    return ENGINE.run(builder.build())
 
 
 def channel(ticks: np.ndarray, sizes_bytes: np.ndarray) -> Timeline:
@@ -60,7 +70,7 @@ def channel(ticks: np.ndarray, sizes_bytes: np.ndarray) -> Timeline:
             builder.transfer(["link"], size_bytes=size_bytes)
         jobs.append(kinds[size_bytes])
     builder.stream_at("customers", ticks.tolist(), jobs, in_flight=NONE)
-    return ReferenceEngine().run(builder.build())
+    return ENGINE.run(builder.build())
 
 
 def waits_s(timeline: Timeline) -> np.ndarray:

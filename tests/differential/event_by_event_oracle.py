@@ -364,9 +364,6 @@ class Oracle:
         for index, flow in self.background.items():
             flow.settle(self.out.horizon)
             self.out.background[index] = flow.moved
-        order = sorted(
-            range(len(self.out.rows)),
-            key=lambda i: (self.out.rows[i][0], self.out.rows[i][1] == NONE, *self.out.rows[i][1:4]),
-        )
+        order = sorted(range(len(self.out.rows)), key=lambda i: (self.out.rows[i][3], self.out.rows[i][2]))
         self.out.rows = [self.out.rows[i] for i in order]
         self.out.served = [self.out.served[i] for i in order]

@@ -1,4 +1,4 @@
-"""The reference engine does exactly what a naive, exact engine written from the contract's text does."""
+"""Every engine does exactly what a naive, exact engine written from the contract's text does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from simulator.engine.compiled import CompiledEngine
+from simulator.engine.interface import Engine
 from simulator.engine.reference import ReferenceEngine
 from simulator.engine.sharing import Flow, Share, fair_rates
 from simulator.program import Program
@@ -16,6 +18,8 @@ from tests.differential.event_by_event_oracle import AmbiguousRoundingError, Dem
 from tests.property.program_strategies import NS, programs
 
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+EACH_ENGINE = pytest.mark.parametrize("engine", [ReferenceEngine(), CompiledEngine()], ids=lambda engine: engine.name)
 
 
 def oracle(program: Program, until_tick: int | None = None) -> Outcome:
@@ -61,18 +65,20 @@ def assert_same(timeline: Timeline, expected: Outcome) -> None:
         assert [asked for _, asked in sampled] == pytest.approx([asked for _, asked in exact[1:]], rel=1e-9)
 
 
+@EACH_ENGINE
 @MANY
-@given(programs())
-def test_a_whole_run_is_that_of_the_oracle(program: Program) -> None:
+@given(program=programs())
+def test_a_whole_run_is_that_of_the_oracle(engine: Engine, program: Program) -> None:
     expected = oracle(program)
-    assert_same(ReferenceEngine().run(program), expected)
+    assert_same(engine.run(program), expected)
 
 
+@EACH_ENGINE
 @MANY
-@given(programs(), st.integers(0, 16).map(lambda n: n * 250 * NS))
-def test_a_run_cut_off_at_a_tick_is_that_of_the_oracle(program: Program, until_tick: int) -> None:
+@given(program=programs(), until_tick=st.integers(0, 16).map(lambda n: n * 250 * NS))
+def test_a_run_cut_off_at_a_tick_is_that_of_the_oracle(engine: Engine, program: Program, until_tick: int) -> None:
     expected = oracle(program, until_tick)
-    assert_same(ReferenceEngine().run(program, until_tick=until_tick), expected)
+    assert_same(engine.run(program, until_tick=until_tick), expected)
 
 
 @st.composite

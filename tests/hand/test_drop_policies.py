@@ -11,12 +11,22 @@ The expected values follow from integer arithmetic on the period P and the servi
 import numpy as np
 import pytest
 
+from simulator.engine.compiled import CompiledEngine
+from simulator.engine.interface import Engine
 from simulator.engine.reference import ReferenceEngine
 from simulator.program import NONE, DropPolicy, ProgramBuilder
 from simulator.program.builder import period_ticks
 from simulator.timeline import ReleaseStatus, Timeline
 
 MS = 10**9
+
+ENGINE: Engine = ReferenceEngine()
+
+
+@pytest.fixture(autouse=True, params=[ReferenceEngine(), CompiledEngine()], ids=lambda engine: engine.name)
+def _each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test of this file holds for every engine."""
+    monkeypatch.setitem(globals(), "ENGINE", request.param)
 
 
 def stream(
@@ -28,7 +38,7 @@ def stream(
     builder.stream(
         "camera", period_ticks=period, releases=releases, policy=policy, queue_depth=queue_depth, in_flight=in_flight
     )
-    return ReferenceEngine().run(builder.build())
+    return ENGINE.run(builder.build())
 
 
 def latencies(timeline: Timeline) -> dict[int, int]:
@@ -142,7 +152,7 @@ def test_releases_that_wait_are_marked_as_waiting_when_the_run_is_cut_off() -> N
     builder.unit("npu", clock_hz=1e9)
     builder.compute("npu", work_cycles=10**9)
     builder.stream("camera", period_ticks=100 * MS, releases=4)
-    timeline = ReferenceEngine().run(builder.build(), until_tick=250 * MS)
+    timeline = ENGINE.run(builder.build(), until_tick=250 * MS)
     assert timeline.release_status.tolist() == [
         ReleaseStatus.IN_FLIGHT,
         ReleaseStatus.WAITING,

@@ -2,6 +2,8 @@
 
 import pytest
 
+from simulator.engine.compiled import CompiledEngine
+from simulator.engine.interface import Engine
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import Infeasible
 from simulator.program import NONE, DropPolicy, ProgramBuilder
@@ -10,9 +12,17 @@ from simulator.timeline import ReleaseStatus, Timeline
 NS, US, MS = 10**3, 10**6, 10**9  # in ticks
 GB_PER_S = 1e9
 
+ENGINE: Engine = ReferenceEngine()
+
+
+@pytest.fixture(autouse=True, params=[ReferenceEngine(), CompiledEngine()], ids=lambda engine: engine.name)
+def _each_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test of this file holds for every engine."""
+    monkeypatch.setitem(globals(), "ENGINE", request.param)
+
 
 def run(builder: ProgramBuilder, until_tick: int | None = None) -> Timeline:
-    return ReferenceEngine().run(builder.build(), until_tick=until_tick)
+    return ENGINE.run(builder.build(), until_tick=until_tick)
 
 
 def spans(timeline: Timeline) -> dict[int, tuple[int, int]]:

@@ -45,7 +45,8 @@ def test_the_engine_serves_equal_times_by_priority_in_any_order_of_creation() ->
             builder.compute("npu", work_cycles=10, priority=priority)
         for job in jobs:
             builder.stream(f"stream of job {job}", job=job)
-        return int(run(builder).task[0])
+        timeline = run(builder)
+        return int(timeline.task[timeline.start_tick.argmin()])
 
     assert first_served([0, 1]) == first_served([1, 0]) == 1
 
