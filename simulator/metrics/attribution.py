@@ -1,23 +1,32 @@
-"""Where the latency of a release went: its critical path, and the causes of every tick on it.
+"""Where the latency of a release went: the causes of every tick on its critical path.
 
-The path is walked backwards from the last task that ended. From its end to its start a task is busy with its cause. If
-it started when another task of the release left its unit, the walk goes on there: the unit was the reason. Otherwise it
-queued behind other releases from its ready tick to its start, and at its ready tick a predecessor ended, where the walk
-goes on. So the pieces join without gap or overlap and their sum is the latency, to the tick.
+From its start to its end a task on the path is busy with its cause, and from where its part of the path begins to its
+start it queued behind other releases. The parts join without gap or overlap, so the causes sum to the latency, to the
+tick. Which tasks are on the path is in `metrics.critical_path`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from simulator.errors import EngineError
-from simulator.metrics.latency import release_latency, rows_of_release
-from simulator.program.capacity import sole_duration_ticks, sole_transfer_ticks
+from simulator.compiled import compiled_in_place
+from simulator.metrics.critical_path import (
+    Walk,
+    check_begin,
+    critical_path,
+    instance_of,
+    last_task,
+    task_before,
+    walk_of,
+)
+from simulator.metrics.latency import ReleaseLatency, release_latency
+from simulator.program.capacity import sole_transfer_ticks
 from simulator.program.program import NONE, Ints, Program
+from simulator.program.template_columns import sole_ticks_of_templates
 from simulator.timeline.timeline import Timeline
 
 WAIT: Final = "wait"
@@ -26,6 +35,9 @@ QUEUE: Final = "queue"
 """A task waits for a slot of its unit that another release holds."""
 CONTENTION: Final = "contention"
 """A transfer takes longer than it would if it had its channels to itself: others, of this job too, share them."""
+
+_WAIT, _QUEUE, _CONTENTION, _NUM_OWN = range(4)
+"""Where these are among all causes: before those of the labels, the units and the channels."""
 
 
 @dataclass(frozen=True)
@@ -38,130 +50,112 @@ class Attribution:
     """The same within each phase, by phase name: what the path did from the phase's start tick to its end tick."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Pieces:
-    """The critical path as intervals of time, each with a cause."""
+class _Causes(NamedTuple):
+    """What time is called."""
 
-    start_tick: Ints
-    end_tick: Ints
     cause: Ints
-    names: tuple[str, ...]
-
-    def within(self, start_tick: int, stop_tick: int) -> dict[str, int]:
-        """The ticks of each cause within [start, stop), largest first."""
-        held = np.minimum(self.end_tick, stop_tick) - np.maximum(self.start_tick, start_tick)
-        ticks = np.zeros(len(self.names), dtype=np.int64)
-        np.add.at(ticks, self.cause, np.maximum(held, 0))
-        order = np.argsort(-ticks, kind="stable").tolist()
-        return {self.names[index]: int(ticks[index]) for index in order if ticks[index] > 0}
+    """Per template task."""
+    is_transfer: Any
+    """Booleans per template task."""
+    alone_ticks: Ints
+    """How long a transfer takes alone: per template task, or per task of the job if capacities change over time."""
+    is_per_task: bool
 
 
-@dataclass(frozen=True, eq=False)
-class CriticalPath:
-    """The tasks that made a release as long as it was, first to last."""
-
-    rows: Ints
-    """Rows of the timeline."""
-    begin_tick: Ints
-    """Where each task's part of the path begins: its ready tick, or its start if it took over the slot of the task
-    before it on the path."""
-
-
-def critical_path(timeline: Timeline, release: int) -> CriticalPath:
-    """The critical path of a completed release.
-
-    Of several predecessors that end at the ready tick of a task, the one with the highest index is on the path; of
-    several tasks that left its unit when it started, too.
-
-    Raises:
-        SpecError: when the release has not completed.
-        EngineError: when a task became ready at a tick at which no predecessor ended.
-    """
-    rows, program = rows_of_release(timeline, release), timeline.program
-    first = int(timeline.task[rows[0]])
-    offsets = program.tasks.predecessor_offsets[first : first + len(rows) + 1]
-    predecessors = (program.tasks.predecessors[offsets[0] : offsets[-1]] - first).tolist()
-    offset = (offsets - offsets[0]).tolist()
-    ready, start, end = (column[rows].tolist() for column in
-                         (timeline.ready_tick, timeline.start_tick, timeline.end_tick))  # fmt: skip
-    unit = program.tasks.unit[first : first + len(rows)].tolist()
-    leaving = {
-        (unit[task], end[task]): task for task in range(len(rows)) if unit[task] != NONE and start[task] < end[task]
-    }
-    task = int(np.flatnonzero(timeline.end_tick[rows] == timeline.release_end_tick[release])[-1])
-    path, begin = [task], []
-    while True:
-        holder = leaving.get((unit[task], start[task])) if start[task] > ready[task] else None
-        if holder is not None:
-            begin.append(start[task])
-            task = holder
-        else:
-            begin.append(ready[task])
-            before = predecessors[offset[task] : offset[task + 1]]
-            if not before:
-                return CriticalPath(rows[path[::-1]], np.array(begin[::-1], dtype=np.int64))
-            releasing = [other for other in before if end[other] == ready[task]]
-            if not releasing:
-                raise EngineError(f"task {first + task} was ready at {ready[task]}, when no predecessor ended")
-            task = max(releasing)
-        path.append(task)
-
-
-def attribute(timeline: Timeline, release: int) -> Attribution:
+def attribute(timeline: Timeline, release: int, latency: ReleaseLatency | None = None) -> Attribution:
     """The causes of the latency of a completed release.
 
     A transfer on the path counts under its cause for as long as it would take alone and under `CONTENTION` for the
     rest. A task without a cause counts under the name of its unit, or of the narrowest channel of its route.
 
+    Args:
+        timeline: the run.
+        release: an index into `program.streams.release_tick`.
+        latency: the latency of the release, if it is known.
     Raises:
         SpecError: when the release has not completed.
     """
-    latency = release_latency(timeline, release)
-    pieces = _pieces(timeline, release, critical_path(timeline, release))
-    return Attribution(
-        latency_ticks=latency.latency_ticks,
-        cause_ticks=pieces.within(latency.release_tick, latency.end_tick),
-        phase_cause_ticks={phase.name: pieces.within(phase.start_tick, phase.end_tick) for phase in latency.phases},
-    )
-
-
-def _pieces(timeline: Timeline, release: int, critical: CriticalPath) -> _Pieces:
-    program = timeline.program
-    admitted = timeline.release_start_tick[release]
-    path = critical.rows
-    start, end = timeline.start_tick[path], timeline.end_tick[path]
-    alone = np.minimum(start + _alone_ticks(program, timeline.task[path], start, end), end)
+    latency = latency or release_latency(timeline, release)
+    program, rows = timeline.program, timeline.rows_of(release)
     names = (WAIT, QUEUE, CONTENTION, *program.labels.causes,
              *program.resources.unit_names, *program.resources.channel_names)  # fmt: skip
     distinct = {name: number for number, name in reversed(list(enumerate(names)))}
     same = np.array([distinct[name] for name in names])
-    return _Pieces(
-        start_tick=np.concatenate([program.streams.release_tick[[release]], critical.begin_tick, start, alone]),
-        end_tick=np.concatenate([[admitted], start, alone, end]),
-        cause=np.concatenate([[0], np.full(len(path), 1), same[3 + _cause(program, timeline.task[path])],
-                              np.full(len(path), 2)]),
-        names=names,
+    phase_ends = [phase.end_tick for phase in latency.phases] or [latency.end_tick]
+    border_ticks = np.array([latency.release_tick, latency.start_tick, *phase_ends])
+    ticks = np.zeros((len(border_ticks) - 1, len(names)), dtype=np.int64)
+    ticks[0, _WAIT] = latency.wait_ticks
+    causes = _Causes(
+        same[_NUM_OWN + _cause(program)], program.folded_tasks.templates.route != NONE,
+        _alone_ticks(timeline, release), len(program.changes) > 0
     )  # fmt: skip
+    task, before = _add_up(walk_of(timeline, release), causes, border_ticks, ticks)
+    check_begin(timeline, rows.start + task, before)
+    return Attribution(
+        latency_ticks=latency.latency_ticks,
+        cause_ticks=_named(names, ticks.sum(axis=0)),
+        phase_cause_ticks={
+            phase.name: _named(names, row) for phase, row in zip(latency.phases, ticks[1:], strict=False)
+        },
+    )
 
 
-def _alone_ticks(program: Program, task: Ints, start: Ints, end: Ints) -> Ints:
-    """How long each task takes with its resources to itself; a compute task always has its slot to itself."""
-    is_transfer = program.tasks.route[task] != NONE
+def _named(names: tuple[str, ...], ticks: Ints) -> dict[str, int]:
+    """The ticks of each cause that has some, largest first."""
+    order = np.argsort(-ticks, kind="stable").tolist()
+    return {names[index]: int(ticks[index]) for index in order if ticks[index] > 0}
+
+
+def _alone_ticks(timeline: Timeline, release: int) -> Ints:
+    """How long each transfer takes alone: see `_Causes`; only those on the path are worked out one by one."""
+    program = timeline.program
     if not len(program.changes):
-        return np.where(is_transfer, sole_duration_ticks(program)[task], end - start)
-    ticks = end - start
-    for row in np.flatnonzero(is_transfer).tolist():
-        ticks[row] = sole_transfer_ticks(program, int(task[row]), int(start[row]))
+        return sole_ticks_of_templates(program)
+    first_row, rows = timeline.rows_of(release).start, critical_path(timeline, release).rows
+    ticks = np.zeros(len(program.job_tasks(int(program.streams.release_job[release]))), dtype=np.int64)
+    for row in rows[program.tasks.route[timeline.task[rows]] != NONE].tolist():
+        ticks[row - first_row] = sole_transfer_ticks(program, int(timeline.task[row]), int(timeline.start_tick[row]))
     return ticks
 
 
-def _cause(program: Program, task: Ints) -> Ints:
-    """What each task's time is called: an index into causes, then units, then channels."""
-    tasks, resources, labels = program.tasks, program.resources, program.labels
+def _cause(program: Program) -> Ints:
+    """What each template task's time is called: an index into causes, then units, then channels."""
+    templates, resources, labels = program.folded_tasks.templates, program.resources, program.labels
     num_causes, num_units = len(labels.causes), len(resources.unit_names)
     narrowest = np.array(
         [min(resources.route(route), key=lambda channel: resources.channel_bytes_per_s[channel])
          for route in range(resources.num_routes)] or [0], dtype=np.int64)  # fmt: skip
-    by_resource = np.where(tasks.route[task] != NONE, num_causes + num_units + narrowest[tasks.route[task]],
-                           num_causes + tasks.unit[task])  # fmt: skip
-    return np.where(tasks.cause[task] != NONE, tasks.cause[task], by_resource)
+    by_resource = np.where(templates.route != NONE, num_causes + num_units + narrowest[templates.route],
+                           num_causes + templates.unit)  # fmt: skip
+    return np.where(templates.cause != NONE, templates.cause, by_resource)
+
+
+@compiled_in_place
+def _add_up(walk: Walk, causes: _Causes, border_ticks: Ints, ticks: Ints) -> tuple[int, int]:
+    """Adds the time of every task on the path to its cause in each window (shape of `ticks`: windows, causes).
+
+    Returns the first task on the path, and `FREE` or `BROKEN`.
+    """
+    job, ran, leaving = walk
+    starts, template_starts = job.instance_starts, job.template_starts
+    task, instance, window = last_task(ran.end_tick), len(starts) - 2, len(ticks) - 1
+    while True:
+        instance = instance_of(starts, instance, task)
+        before = task_before(job, ran, leaving, task, instance)
+        begin = ran.end_tick[before] if before >= 0 else ran.ready_tick[task]
+        start, end = ran.start_tick[task], ran.end_tick[task]
+        template = template_starts[instance] + task - starts[instance]
+        alone = end
+        if causes.is_transfer[template]:
+            alone = min(end, start + causes.alone_ticks[task if causes.is_per_task else template])
+        while end > begin:
+            while window > 0 and border_ticks[window] >= end:
+                window -= 1
+            since = max(begin, border_ticks[window]) if window > 0 else begin
+            ticks[window, _QUEUE] += max(min(start, end) - since, 0)
+            ticks[window, causes.cause[template]] += max(min(alone, end) - max(start, since), 0)
+            ticks[window, _CONTENTION] += max(end - max(alone, since), 0)
+            end = since
+        if before < 0:
+            return task, before
+        task = before

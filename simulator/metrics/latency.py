@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.errors import SpecError
+from simulator.program.columns import ranges
 from simulator.program.program import NONE, Ints, Program
+from simulator.program.template_columns import phase_of_templates, times_of_templates
 from simulator.timeline.timeline import ReleaseStatus, Timeline
+
+Bools = npt.NDArray[np.bool_]
 
 
 class PhaseBound(Protocol):
@@ -114,7 +119,7 @@ def release_latency(timeline: Timeline, release: int, bound: JobBound | None = N
     )
 
 
-def rows_of_release(timeline: Timeline, release: int) -> Ints:
+def rows_of_release(timeline: Timeline, release: int) -> slice:
     """The rows of a completed release, one per task of its job and in the order of the tasks.
 
     Raises:
@@ -124,28 +129,23 @@ def rows_of_release(timeline: Timeline, release: int) -> Ints:
     if status != ReleaseStatus.COMPLETED:
         became = status.name.lower().replace("_", " ")
         raise SpecError(f"release {release}: must be completed to have a latency, got {became}")
-    rows = np.flatnonzero(timeline.release == release)
-    return rows[np.argsort(timeline.task[rows])]
+    return timeline.rows_of(release)
 
 
-def _phases(timeline: Timeline, release: int, rows: Ints, bound: JobBound | None) -> tuple[PhaseLatency, ...]:
-    program = timeline.program
-    labels = program.labels
-    task = timeline.task[rows]
-    operation = program.tasks.operation[task]
-    has_phase = operation != NONE
-    if not np.any(has_phase):
+def _phases(timeline: Timeline, release: int, rows: slice, bound: JobBound | None) -> tuple[PhaseLatency, ...]:
+    labels, job = timeline.program.labels, int(timeline.program.streams.release_job[release])
+    times = times_of_templates(timeline.program, job)
+    phase = phase_of_templates(timeline.program)
+    counts = (times > 0) & (phase != NONE)
+    present = np.flatnonzero(np.bincount(phase[counts], minlength=len(labels.phases))).tolist()
+    if not present:
         return ()
-    phase = labels.operation_phase[operation[has_phase]]
-    end = np.full(len(labels.phases), timeline.release_start_tick[release])
-    np.maximum.at(end, phase, timeline.end_tick[rows][has_phase])
-    present = np.unique(phase).tolist()
-    borders = [int(timeline.release_start_tick[release]), *np.maximum.accumulate(end[present]).tolist()]
+    admitted = int(timeline.release_start_tick[release])
+    end = np.maximum(_last_ends(timeline, job, rows, phase), admitted)
+    borders = [admitted, *np.maximum.accumulate(end[present]).tolist()]
     borders[-1] = int(timeline.release_end_tick[release])
-    flop = np.zeros(len(labels.phases), dtype=np.int64)
-    operations = np.unique(operation[has_phase])
-    np.add.at(flop, labels.operation_phase[operations], labels.operation_flop[operations])
-    moved = _channel_bytes(program, task[has_phase], phase, len(labels.phases))
+    flop = _flop(timeline.program, counts)
+    moved = _channel_bytes(timeline.program, phase, np.where(counts, times, 0))
     bounds = {} if bound is None else {part.phase: part for part in bound.phases}
     return tuple(
         PhaseLatency(
@@ -163,13 +163,50 @@ def _phases(timeline: Timeline, release: int, rows: Ints, bound: JobBound | None
     )
 
 
-def _channel_bytes(program: Program, task: Ints, phase: Ints, num_phases: int) -> Ints:
-    """Bytes that tasks move over each channel, by their phase (shape: phases, channels)."""
-    resources, route = program.resources, program.tasks.route[task]
-    size_bytes = np.zeros((num_phases, resources.num_routes), dtype=np.int64)
-    moves = route != NONE
-    np.add.at(size_bytes, (phase[moves], route[moves]), program.tasks.size_bytes[task][moves])
+def _last_ends(timeline: Timeline, job: int, rows: slice, phase: Ints) -> Ints:
+    """The last end of the tasks of each phase, NONE if there are none (shape: phases).
+
+    Looks at stretches: neighbours of one fragment and one phase.
+    """
+    folded = timeline.program.folded_tasks
+    offsets = folded.templates.fragment_offsets
+    is_border = np.append(phase[1:] != phase[:-1], True)
+    is_border[offsets[1:] - 1] = True
+    stretches = np.concatenate([np.zeros(1, dtype=np.int64), np.flatnonzero(is_border) + 1])
+    of_fragment = np.searchsorted(stretches, offsets)
+    first, stop = folded.instances.job_offsets[job : job + 2]
+    fragment = folded.instances.fragment[first:stop]
+    counts = np.diff(of_fragment)[fragment]
+    stretch = stretches[ranges(of_fragment[fragment], counts)]
+    start = stretch + np.repeat(folded.starts[first:stop] - folded.starts[first] - offsets[fragment], counts)
+    last = np.full(len(timeline.program.labels.phases) + 1, NONE, dtype=np.int64)  # at NONE: of tasks without a phase
+    np.maximum.at(last, phase[stretch], np.maximum.reduceat(timeline.end_tick[rows], start))
+    return last[:NONE]
+
+
+def _flop(program: Program, counts: Bools) -> Ints:
+    """Floating-point operations of the operations of some template tasks, by phase (shape: phases)."""
+    labels = program.labels
+    operations = np.flatnonzero(np.bincount(program.folded_tasks.templates.operation[counts]))
+    flop = np.zeros(len(labels.phases), dtype=np.int64)
+    np.add.at(flop, labels.operation_phase[operations], labels.operation_flop[operations])
+    return flop
+
+
+def _channel_bytes(program: Program, phase: Ints, times: Ints) -> Ints:
+    """Bytes that tasks move over each channel, by their phase (shape: phases, channels).
+
+    Args:
+        program: the Program.
+        phase: of each template task.
+        times: how often each template task counts.
+    """
+    resources, templates, num_phases = program.resources, program.folded_tasks.templates, len(program.labels.phases)
+    moves = np.flatnonzero((templates.route != NONE) & (times > 0))
+    size_bytes = np.zeros(num_phases * resources.num_routes, dtype=np.int64)
+    np.add.at(size_bytes, phase[moves] * resources.num_routes + templates.route[moves],
+              templates.size_bytes[moves] * times[moves])  # fmt: skip
     over = np.zeros((num_phases, len(resources.channel_names)), dtype=np.int64)
     crossing = np.repeat(np.arange(resources.num_routes), np.diff(resources.route_offsets))
-    np.add.at(over.T, resources.route_channels, size_bytes.T[crossing])
+    np.add.at(over.T, resources.route_channels, size_bytes.reshape(num_phases, -1).T[crossing])
     return over

@@ -32,8 +32,8 @@ def operation_use(timeline: Timeline, release: int) -> tuple[OperationUse, ...]:
     With prefetch, the time of an operation begins with its first load, so neighbours may overlap.
     """
     program = timeline.program
-    rows = rows_of_release(timeline, release)
-    task = timeline.task[rows]
+    present = rows_of_release(timeline, release)
+    rows, task = np.arange(present.start, present.stop), timeline.task[present]
     is_milestone = (program.tasks.unit[task] == NONE) & (program.tasks.route[task] == NONE)
     counts = (program.tasks.operation[task] != NONE) & ~is_milestone
     rows, task = rows[counts], task[counts]

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from simulator.compiled import compiled_in_place
 from simulator.program.capacity import channel_steps
 from simulator.program.program import NONE, Ints
+from simulator.timeline.job_rows import FoldedJobs, JobRows, folded_jobs
 from simulator.timeline.timeline import Timeline
 from simulator.timeline.traffic import channel_bytes, granted_steps
 from simulator.units import TICKS_PER_SECOND
@@ -59,13 +61,33 @@ def unit_use(timeline: Timeline, start_tick: int = 0, stop_tick: int | None = No
 
 def busy_ticks(timeline: Timeline, start_tick: int, stop_tick: int) -> Ints:
     """The ticks of work on every unit in [start, stop), added over its slots (shape: units)."""
-    unit = timeline.program.tasks.unit[timeline.task]
-    end = np.where(timeline.end_tick == NONE, timeline.horizon_tick, timeline.end_tick)
-    held = np.minimum(end, stop_tick) - np.maximum(timeline.start_tick, start_tick)
-    counts = (unit != NONE) & (held > 0)
-    busy = np.zeros(len(timeline.program.resources.unit_names), dtype=np.int64)
-    np.add.at(busy, unit[counts], held[counts])
+    program, rows = timeline.program, JobRows.of(timeline)
+    busy = np.zeros(len(program.resources.unit_names), dtype=np.int64)
+    held = (rows.column(timeline.start_tick, missing=stop_tick), rows.column(timeline.end_tick))
+    window = (start_tick, stop_tick, timeline.horizon_tick)
+    _add_busy(folded_jobs(program), program.folded_tasks.templates.unit, rows.job, rows.first_row, held, window, busy)
     return busy
+
+
+@compiled_in_place
+def _add_busy(  # noqa: PLR0917
+    jobs: FoldedJobs, unit: Ints, job: Ints, first_row: Ints, held: tuple[Ints, Ints], window: tuple[int, int, int],
+    busy_ticks: Ints,
+) -> None:  # fmt: skip
+    """Adds the time that each job row held its unit within a window."""
+    start_tick, end_tick = held
+    window_start_tick, window_stop_tick, horizon_tick = window
+    for run in range(len(job)):
+        first, stop = jobs.instance_offsets[job[run]], jobs.instance_offsets[job[run] + 1]
+        for instance in range(first, stop):
+            template_start = jobs.template_starts[instance]
+            to_row = first_row[run] + jobs.starts[instance] - jobs.starts[first] - template_start
+            for template in range(template_start, template_start + jobs.starts[instance + 1] - jobs.starts[instance]):
+                if unit[template] != NONE:
+                    start, end = start_tick[template + to_row], end_tick[template + to_row]
+                    end = horizon_tick if end == NONE else end
+                    ticks = min(end, window_stop_tick) - max(start, window_start_tick)
+                    busy_ticks[unit[template]] += max(ticks, 0)
 
 
 def channel_use(timeline: Timeline, start_tick: int = 0, stop_tick: int | None = None) -> tuple[ChannelUse, ...]:
@@ -76,8 +98,9 @@ def channel_use(timeline: Timeline, start_tick: int = 0, stop_tick: int | None =
     uses = []
     for channel, name in enumerate(timeline.program.resources.channel_names):
         granted = granted_steps(timeline, channel)
-        integral = granted.integral(start_tick, stop) / TICKS_PER_SECOND
-        moved_bytes = integral if served is None else float(served[channel])
+        moved_bytes = (
+            granted.integral(start_tick, stop) / TICKS_PER_SECOND if served is None else float(served[channel])
+        )
         allowed = channel_steps(timeline.program, channel).integral(start_tick, stop) / TICKS_PER_SECOND
         uses.append(
             ChannelUse(
