@@ -217,6 +217,8 @@ ChosenTime = Annotated[float, *_chosen("s", "30 ms", above_zero=False)]
 """Like `ChosenDuration`, zero allowed (an offset)."""
 ChosenFrequency = Annotated[float, *_chosen("Hz", "10 Hz")]
 """Hertz that somebody decides (a frame rate)."""
+ChosenCapacity = Annotated[float, *_chosen("B", "8 GiB")]
+"""Bytes that somebody decides (a memory budget)."""
 
 
 def sourced_numbers(spec: BaseModel, path: str = "") -> Iterator[tuple[str, Sourced]]:

@@ -114,11 +114,41 @@ background:
 duration: 1 s
 """
 
+STUDY = """\
+name: shapes
+title: Small shapes
+chip: tiny
+runtime: plain
+prompt_tokens: 32
+decode_tokens: 8
+precision: fp16
+source: me
+status: assumed
+space:
+  layers: [1, 2, 4]
+  hidden: [48, 64]
+  ffn_ratio: {values: [1, 8/3], source: other, status: press, note: "read from [a table]"}
+  kv_heads: [1, 2, heads]
+fixed:
+  source: me
+  status: datasheet
+  head_dim: 16
+  vocabulary: 1000
+  ffn: swiglu
+  tied_head: true
+rules: [layers * hidden <= 192]
+objectives: [loss, total]
+limits: {memory: 1 GiB}
+applications:
+  door: {total: 5 ms, source: me, status: press}
+"""
+
 TEXTS = {
     "chips/tiny.yaml": CHIP,
     "runtimes/plain.yaml": RUNTIME,
     "workloads/words.yaml": WORKLOAD,
     "scenarios/drive.yaml": SCENARIO,
+    "scenarios/shapes.yaml": STUDY,
 }
 
 

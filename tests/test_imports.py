@@ -32,7 +32,17 @@ def loaded(*words: str) -> tuple[int, set[str]]:
 
 
 @pytest.mark.parametrize(
-    "words", [("--help",), ("--version",), ("list", "--help"), ("show", "-h"), ("schema", "--help")]
+    "words",
+    [
+        ("--help",),
+        ("--version",),
+        ("list", "--help"),
+        ("show", "-h"),
+        ("schema", "--help"),
+        ("search", "--help"),
+        ("search", "plas-orin", "--help"),
+        ("search", "fit-law", "-h"),
+    ],
 )
 def test_help_and_version_import_nothing_heavy(words: tuple[str, ...]) -> None:
     code, packages = loaded(*words)

@@ -1,7 +1,7 @@
 """The catalogue: finds YAML objects by kind and name, reads them strictly, and validates them into specs.
 
-Reads from: YAML files; `units`, `errors`, `sourced` and the specs. Gives to: `scenario`, `search`, `sweep`, `cli`.
-What a spec means is said where the spec is defined (`chip`, `runtime`, `workload`, `scenario`).
+Reads from: YAML files; `units`, `errors`, `sourced` and the specs. Gives to: `scenario`, `exploration`, `sweep`, `cli`.
+What a spec means is said where the spec is defined (`chip`, `runtime`, `workload`, `scenario`, `study`).
 """
 
 from simulator.catalog.catalog import (
@@ -9,6 +9,7 @@ from simulator.catalog.catalog import (
     load_chip,
     load_runtime,
     load_scenario,
+    load_study,
     load_workload,
     schema,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "load_chip",
     "load_runtime",
     "load_scenario",
+    "load_study",
     "load_workload",
     "parse_assignments",
     "schema",

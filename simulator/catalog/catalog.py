@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,6 +17,7 @@ from simulator.errors import SpecError
 from simulator.runtime import Runtime
 from simulator.scenario.spec import Scenario
 from simulator.spec import Spec
+from simulator.study import Study
 from simulator.workload import Workload
 
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -26,16 +27,18 @@ _SPEC: Final[dict[Kind, type[Spec]]] = {
     "runtime": Runtime,
     "workload": Workload,
     "scenario": Scenario,
+    "study": Study,
 }
 
-_REFERRING: Final[tuple[Kind, ...]] = ("chip", "scenario")
+_REFERRING: Final[tuple[Kind, ...]] = ("chip", "scenario", "study")
 """Kinds whose files name objects of other kinds."""
 
 
 class Catalog:
     """The built-in catalogue and the user's own folders, which come first.
 
-    A folder has the sub-folders `chips`, `runtimes`, `workloads` and `scenarios`, or holds YAML files directly.
+    A folder has the sub-folders `chips`, `runtimes`, `workloads` and `scenarios` (which has the studies, too), or
+    holds YAML files directly.
     Wherever a name is expected, a path to a .yaml file works, too.
     """
 
@@ -66,6 +69,10 @@ class Catalog:
         """
         return self._load(Scenario, "scenario", name_or_path, overrides)
 
+    def load_study(self, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Study:
+        """The study of that name or in that file; raises as `load_chip` does, and treats names as `load_scenario`."""
+        return self._load(Study, "study", name_or_path, overrides)
+
     def names(self, kind: Kind) -> list[str]:
         """Names of all objects of a kind, sorted."""
         return sorted(self._found(kind))
@@ -88,9 +95,41 @@ class Catalog:
     def _found(self, kind: Kind) -> dict[str, Path]:
         found: dict[str, Path] = {}
         for path in files.candidates(self._roots, kind):
-            if path.stem not in found and (path.parent.name == files.FOLDER[kind] or kind in _likely_kinds(path)):
+            if path.stem not in found and self._may_be(kind, path):
                 found[path.stem] = path
         return found
+
+    def _may_be(self, kind: Kind, path: Path) -> bool:
+        """Whether a file is to be listed under a kind: by its folder, or by its fields where that leaves a choice."""
+        of_folder = [other for other, folder in files.FOLDER.items() if folder == path.parent.name]
+        if of_folder == [kind]:
+            return True
+        likely = self._likely_kinds(path)
+        return kind in ([other for other in likely if other in of_folder] or of_folder or likely)
+
+    def _likely_kinds(self, path: Path) -> list[Kind]:
+        """The kinds whose fields a file has, together with what it extends."""
+        fields: set[str] = set()
+        seen: set[Path] = set()
+        base: Path | None = path
+        while base is not None and base not in seen:
+            seen.add(base)
+            try:
+                tree = read_document(base).tree
+            except SpecError:
+                return list(files.FOLDER)  # a broken file is reported when it is loaded
+            fields |= tree.keys()
+            base = self._base(base.parent, tree.get("extends"))
+        return _kinds_with(fields)
+
+    def _base(self, folder: Path, name: object) -> Path | None:
+        """The first file that `extends` may mean, whatever its kind."""
+        if not isinstance(name, str):
+            return None
+        if files.is_path(name):
+            return folder / name
+        folders = [folder, *(root / sub for root in self._roots for sub in dict.fromkeys(files.FOLDER.values()))]
+        return next((path for each in folders if (path := each / f"{name}.yaml").is_file()), None)
 
     def _load(
         self, spec_type: type[SpecT], kind: Kind, name_or_path: str | Path, overrides: Mapping[str, Any] | None
@@ -136,6 +175,10 @@ class Catalog:
     def _unknown_references(self, document: Document) -> list[Complaint]:
         """Complaints about what the document refers to and nothing has."""
         complaints = []
+        law = document.tree.get("law")
+        if isinstance(law, str) and files.is_path(law) and not Path(law).is_file():
+            rule = f"must be a file that exists, got {shown(Path(law))}"
+            complaints.append(Complaint(document.places[("law",)], ("law",), rule))
         for kind, key_path, name in _references(document.tree):
             try:
                 if not self.path(kind, name).is_file():
@@ -178,6 +221,13 @@ def load_scenario(
     return Catalog(catalogue).load_scenario(name_or_path, overrides)
 
 
+def load_study(
+    name_or_path: str | Path, *, catalogue: Sequence[Path | str] = (), overrides: Mapping[str, Any] | None = None
+) -> Study:
+    """A study of the catalogue or of a file."""
+    return Catalog(catalogue).load_study(name_or_path, overrides)
+
+
 def schema(kind: Kind) -> dict[str, Any]:
     """The JSON Schema of the files of a kind, for editors."""
     full = _SPEC[kind].model_json_schema(mode="validation")
@@ -212,8 +262,8 @@ def _merge(base: dict[str, Any], top: dict[str, Any], path: KeyPath, places: dic
     merged = dict(base)
     for key, value in top.items():
         old, here = base.get(key), (*path, key)
-        # a sourced number is replaced with its provenance: half of an old one would lie
-        if isinstance(value, dict) and isinstance(old, dict) and "value" not in value and "value" not in old:
+        # what is sourced is replaced with its provenance: half of an old one would lie
+        if isinstance(value, dict) and isinstance(old, dict) and not {"value", "values"} & (value.keys() | old.keys()):
             merged[key] = _merge(old, value, here, places)
             continue
         merged[key] = value
@@ -230,31 +280,25 @@ def _misnamed(path: Path, document: Document) -> list[Complaint]:
     return [Complaint(document.places[("name",)], ("name",), rule, f"rename the file to {name}.yaml or the object")]
 
 
-def _likely_kinds(path: Path) -> list[Kind]:
-    try:
-        return _kinds_with(read_document(path).tree)
-    except SpecError:
-        return list(files.FOLDER)  # a broken file is reported when it is loaded
-
-
-def _kinds_with(tree: Mapping[str, Any]) -> list[Kind]:
+def _kinds_with(fields: Set[str]) -> list[Kind]:
     """The kinds that share most fields with a file."""
-    shared = {kind: len(tree.keys() & spec_type.model_fields.keys()) for kind, spec_type in _SPEC.items()}
+    shared = {kind: len(fields & spec_type.model_fields.keys()) for kind, spec_type in _SPEC.items()}
     return [kind for kind, count in shared.items() if count == max(shared.values())]
 
 
 def _check_kind(kind: Kind, path: Path, document: Document) -> None:
-    likely = _kinds_with(document.tree)
+    likely = _kinds_with(document.tree.keys())
     if kind not in likely:
         raise SpecError(f"{shown(path)}:1  must be a {kind}, got the fields of a {likely[0]}")
 
 
 def _references(tree: Mapping[str, Any]) -> Iterator[tuple[Kind, KeyPath, str]]:
-    """What a chip or a scenario refers to by name or path."""
+    """What a chip, a scenario or a study refers to by name or path."""
     named: list[tuple[Kind, KeyPath, Any]] = [
         ("chip", ("chip",), tree.get("chip")),
         ("runtime", ("runtime",), tree.get("runtime")),
         ("runtime", ("usual_runtime",), tree.get("usual_runtime")),
+        ("workload", ("reference",), tree.get("reference")),
     ]
     streams = tree.get("streams")
     if isinstance(streams, dict):
@@ -266,7 +310,10 @@ def _references(tree: Mapping[str, Any]) -> Iterator[tuple[Kind, KeyPath, str]]:
 
 def _anchor_paths(tree: dict[str, Any], folder: Path) -> None:
     """Makes the paths in a tree start at the folder of its file."""
-    for _, path, name in list(_references(tree)):
+    named = [(path, name) for _, path, name in _references(tree)]
+    if isinstance(tree.get("law"), str):
+        named.append((("law",), tree["law"]))
+    for path, name in named:
         if files.is_path(name):
             mapping = tree
             for key in path[:-1]:

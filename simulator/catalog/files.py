@@ -10,7 +10,7 @@ from typing import Final, Literal
 from simulator.document.complaint import shown
 from simulator.errors import SpecError, nearest
 
-Kind = Literal["chip", "runtime", "workload", "scenario"]
+Kind = Literal["chip", "runtime", "workload", "scenario", "study"]
 """What a YAML file describes."""
 
 FOLDER: Final[dict[Kind, str]] = {
@@ -18,8 +18,9 @@ FOLDER: Final[dict[Kind, str]] = {
     "runtime": "runtimes",
     "workload": "workloads",
     "scenario": "scenarios",
+    "study": "scenarios",
 }
-"""The catalogue folder of each kind."""
+"""The catalogue folder of each kind; scenarios and studies share one, and their fields tell them apart."""
 
 ENVIRONMENT_VARIABLE: Final = "ROADLINE_CATALOGUE"
 """Further folders, separated as in PATH; they come after those of the caller and before the built-in catalogue."""
@@ -48,7 +49,7 @@ def search_roots(extra_folders: Sequence[Path | str]) -> list[Path]:
     named += [(Path(folder), ENVIRONMENT_VARIABLE) for folder in from_environment if folder]
     for folder, origin in named:
         if not folder.is_dir():
-            hint = f"it holds YAML files, or folders {', '.join(FOLDER.values())}"
+            hint = f"it holds YAML files, or folders {', '.join(dict.fromkeys(FOLDER.values()))}"
             raise SpecError(f"{origin}: must be a folder that exists, got {folder}", hint=hint)
     return [*(folder for folder, _ in named), built_in_folder()]
 

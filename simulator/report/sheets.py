@@ -1,7 +1,7 @@
 """Sheets: chips, runtimes, workloads and scenarios as text for people, in at most 100 columns and without colour.
 
 Each sheet is a string. Numbers stand beside their status, and what is uncertain is listed again at the end with its
-note. Layer tables, results and plots are elsewhere.
+note. Studies, layer tables, results and plots are elsewhere.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from simulator.report.sheet_parts import (
 from simulator.runtime import Runtime
 from simulator.scenario.spec import Scenario, StreamSpec
 from simulator.spec import Spec
+from simulator.study import Study
 from simulator.units import format_quantity
 from simulator.workload import Workload
 
@@ -161,6 +162,8 @@ def key_figure(spec: Spec) -> str:
         return " > ".join(phase.phase for phase in spec.pipeline)
     if isinstance(spec, Scenario):
         return f"{len(spec.streams)} x {spec.chip}" if len(spec.streams) > 1 else spec.chip
+    if isinstance(spec, Study):
+        return f"{spec.num_combinations:,} combinations on {spec.chip}"
     return ""
 
 

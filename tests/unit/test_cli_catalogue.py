@@ -11,8 +11,8 @@ from typing import Any
 import click
 import pytest
 
-from simulator import cli
-from simulator.cli import main
+import simulator
+from simulator.cli import entry, main
 from simulator.errors import EngineError, Infeasible, MissingExtraError, OutputError, SpecError
 
 Run = Callable[..., tuple[int, str, str]]
@@ -33,7 +33,7 @@ def run(tiny_catalogue: Any, capsys: pytest.CaptureFixture[str]) -> Run:
 def test_list_names_every_object_with_its_title_and_a_key_figure(run: Run) -> None:
     code, output, errors = run("list")
     assert (code, errors) == (0, "")
-    for heading in ("Chips", "Runtimes", "Workloads", "Scenarios"):
+    for heading in ("Chips", "Runtimes", "Workloads", "Scenarios", "Studies"):
         assert heading in output
     lines = [" ".join(line.split()) for line in output.splitlines()]
     # 2 clusters * 1024 MAC * 2 * 1 GHz = 4.096 TOPS; 64 / 8 * 6400 MT/s = 51.2 GB/s
@@ -41,6 +41,7 @@ def test_list_names_every_object_with_its_title_and_a_key_figure(run: Run) -> No
     assert "plain Plain software launch 1000 cycles, enqueue 10000" in lines
     assert "words A few words prefill > decode" in lines
     assert "drive A short drive tiny" in lines
+    assert "shapes Small shapes 36 combinations on tiny" in lines  # 3 * 2 * 2 * 3
 
 
 def test_list_of_one_kind_as_json_has_only_that_kind(run: Run) -> None:
@@ -60,7 +61,8 @@ def test_one_file_that_is_not_valid_does_not_hide_the_others(run: Run, tiny_cata
 
 
 @pytest.mark.parametrize(
-    ("kind", "name"), [("chip", "tiny"), ("runtime", "plain"), ("workload", "words"), ("scenario", "drive")]
+    ("kind", "name"),
+    [("chip", "tiny"), ("runtime", "plain"), ("workload", "words"), ("scenario", "drive"), ("study", "shapes")],
 )
 def test_show_as_json_is_the_spec_in_base_units(run: Run, kind: str, name: str) -> None:
     code, output, errors = run("show", kind, name, "--json")
@@ -73,6 +75,9 @@ def test_show_as_json_is_the_spec_in_base_units(run: Run, kind: str, name: str) 
         }  # fmt: skip
     if kind == "workload":
         assert shown["deadline"] == 0.1
+    if kind == "study":
+        assert shown["limits"]["memory"] == 2**30
+        assert (shown["combinations"], shown["points"]) == (36, 18)
 
 
 def test_show_with_a_value_set_marks_it_as_assumed(run: Run) -> None:
@@ -105,14 +110,14 @@ def test_show_with_a_value_set_marks_it_as_assumed(run: Run) -> None:
 )
 def test_wrong_input_is_one_message_on_stderr_and_exit_code_2(run: Run, words: tuple[str, ...], message: str) -> None:
     code, output, errors = run(*words)
-    root = str(Path(cli.__file__).parents[1])
+    root = str(Path(simulator.__file__).parents[1])
     assert (code, output, errors) == (2, "", message.replace("BUILT_IN", root))
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("show", "chips", "tiny"), "'chips' is not one of 'chip', 'runtime', 'workload', 'scenario'"),
+        (("show", "chips", "tiny"), "'chips' is not one of 'chip', 'runtime', 'workload', 'scenario', 'study'"),
         (("show", "runtime", "plain", "--plot", "x.png"), "--plot draws a chip, not a runtime"),
         (("lst",), "No such command 'lst'"),
         (("schema",), "Missing argument"),
@@ -157,7 +162,7 @@ def test_every_error_ends_in_a_message_and_its_exit_code(
     def fail(context: click.Context) -> None:
         raise error
 
-    monkeypatch.setattr(cli.roadline, "invoke", fail)
+    monkeypatch.setattr(entry.roadline, "invoke", fail)
     monkeypatch.delenv("ROADLINE_DEBUG", raising=False)
     assert main(["list"]) == code
     captured = capsys.readouterr()
@@ -174,13 +179,13 @@ def test_a_bug_shows_its_traceback_on_request(
     def fail(context: click.Context) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli.roadline, "invoke", fail)
+    monkeypatch.setattr(entry.roadline, "invoke", fail)
     monkeypatch.setenv("ROADLINE_DEBUG", "1")
     assert main(["list"]) == 3
     assert "Traceback" in capsys.readouterr().err
 
 
-ROOT = Path(cli.__file__).parents[1]
+ROOT = Path(simulator.__file__).parents[1]
 
 
 def command(*words: str, **environment: str) -> subprocess.Popen[bytes]:

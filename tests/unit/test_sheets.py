@@ -8,11 +8,15 @@ import pytest
 from simulator.catalog import FOLDER, Catalog, Kind
 from simulator.report import sheets
 from simulator.report.sheet_parts import numbers_of, worst_status
+from simulator.report.study_sheet import study_sheet
+from simulator.study import Study
 
 BUILT_IN = [(kind, name) for kind in FOLDER for name in Catalog().names(kind)]
 
 
 def sheet(spec: Any, width: int = 100) -> str:
+    if isinstance(spec, Study):
+        return study_sheet(spec, width)
     draw: Callable[..., str] = getattr(sheets, f"{type(spec).__name__.lower()}_sheet")
     return draw(spec, width)
 
@@ -101,6 +105,22 @@ def test_a_scenario_sheet_has_streams_and_background(tiny_catalogue: Any) -> Non
     found = rows(sheet(tiny_catalogue.catalog().load_scenario("drive")))
     assert "front words own 10 Hz 100 ms latest 0 own own" in found
     assert "cameras cpu 2 GB/s assumed me" in found
+
+
+def test_a_study_sheet_has_its_space_and_what_each_constraint_excludes(tiny_catalogue: Any) -> None:
+    found = rows(sheet(tiny_catalogue.catalog().load_study("shapes")))
+    # 3 layers * 2 widths * 2 ratios * 3 kv_heads. Of 48 / 16 = 3 heads, 2 kv_heads are no divisor: 3 * 2. 64 * 8 / 3 is
+    # no width: 3 * 3. 4 layers of 64 are above 192: 2 * 3. Both of the last two hold for 3 points.
+    assert "points 18 of 36 combinations" in found
+    assert "layers 1, 2, 4 3 assumed me" in found
+    assert "ffn_ratio 1, 8/3 2 press other" in found
+    assert "ffn_ratio: press, other; read from [a table]" in found
+    assert "kv_heads divides heads 6 16.7 %" in found
+    assert "ffn_width is whole 9 25.0 %" in found
+    assert "layers * hidden <= 192 6 16.7 %" in found
+    assert "memory 1.074 GB" in found
+    assert "door total latency 5 ms press me" in found
+    assert "fixed: datasheet, me" in found
 
 
 def test_a_derived_number_is_no_better_known_than_its_worst_part() -> None:
