@@ -1,0 +1,281 @@
+"""Evaluator: what a point of a space needs on a chip, by simulation, and a lower bound of it for all points at once.
+
+Both come from the same graphs and the same lowering: the bound with arrays as sizes and without tasks, the simulation
+with numbers and with every event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from simulator.catalog import Catalog
+from simulator.chip import Chip
+from simulator.engine.select import engine_named
+from simulator.errors import EngineError, Infeasible
+from simulator.exploration.kinds import SIZES, Columns, LayerSizes, alike, columns_of, distinct_layers
+from simulator.graph import Block, OperatorGraph, PhaseGraph, build_graph, cache_elements, decoder_graphs
+from simulator.lowering import Demand, Family, Platform, dram_needs, lower, lower_family, stored_weight_bytes
+from simulator.lowering.block import lower_block
+from simulator.lowering.least_time import block_time, least_phase_ticks
+from simulator.metrics.latency import release_latency
+from simulator.precision import precision
+from simulator.program import NONE, DropPolicy, Streams
+from simulator.runtime import Runtime
+from simulator.study import Study
+from simulator.study.spec import FixedSizes
+from simulator.terms import PhaseName
+from simulator.timeline import Timeline
+from simulator.units import TICKS_PER_SECOND, ticks_to_seconds
+from simulator.variants import Floats, Ints, Size
+from simulator.workload import Workload
+from simulator.workload.spec import DecodePhase, PrefillPhase
+from simulator.workload.transformer import Decoder
+
+_LAYERS_TOGETHER = 20_000
+"""Layers of all steps in one Program, about a hundred tasks each: what bounds the memory that a simulation takes."""
+
+_ONCE = Streams(
+    names=("frame",), release_offsets=np.array([0, 1]), release_tick=np.array([0]), release_job=np.array([0]),
+    policy=np.array([int(DropPolicy.FIFO)]), queue_depth=np.array([NONE]), in_flight=np.array([1]),
+    deadline_ticks=np.array([NONE]),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Evaluator:
+    """Everything but the point that its latencies and its memory depend on. Can be pickled."""
+
+    chip: Chip
+    runtime: Runtime
+    prompt_tokens: int
+    decode_tokens: int
+    fixed: FixedSizes
+    """The kind of decoder; its sizes are in the point."""
+
+    @classmethod
+    def of(cls, study: Study, catalog: Catalog) -> Evaluator:
+        """The evaluator of a study.
+
+        Raises:
+            SpecError: when its chip or runtime is unknown or not valid.
+        """
+        return cls(
+            chip=catalog.load_chip(study.chip),
+            runtime=catalog.load_runtime(study.runtime),
+            prompt_tokens=study.prompt_tokens,
+            decode_tokens=study.decode_tokens,
+            fixed=study.fixed,
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        """All that a result depends on besides the point and the code, as plain JSON."""
+        return {
+            "chip": self.chip.model_dump(mode="json"),
+            "runtime": self.runtime.model_dump(mode="json"),
+            "prompt_tokens": self.prompt_tokens,
+            "decode_tokens": self.decode_tokens,
+            "fixed": self.fixed.model_dump(mode="json"),
+        }
+
+    # one point, simulated --------------------------------------------------------------------------------------
+
+    def workload(self, point: Mapping[str, Any], name: str = "point", title: str = "A point of a study") -> Workload:
+        """The workload of a point: one prompt, and tokens decoded after it."""
+        decoder = Decoder(
+            source=self.fixed.source, status=self.fixed.status, note=self.fixed.note, layers=point["layers"],
+            **{size: point[size] for size in SIZES}, ffn=self.fixed.ffn, tied_head=self.fixed.tied_head,
+            qkv_bias=self.fixed.qkv_bias, head_norm=self.fixed.head_norm,
+        )  # fmt: skip
+        return Workload(
+            name=name, title=title, decoder=decoder, pipeline=self._pipeline(point["precision"]),
+            pipeline_source=self.fixed.source, pipeline_status="assumed", pipeline_note="lengths of the study",
+        )  # fmt: skip
+
+    def like_the_study(self, workload: Workload, precision_name: str) -> Workload:
+        """A workload of the catalogue with the tokens of the study."""
+        return workload.model_copy(update={"pipeline": self._pipeline(precision_name)})
+
+    def simulate(self, point: Mapping[str, Any]) -> dict[str, float]:
+        """Simulates one point: latencies in seconds and memory in bytes, by key of the objective.
+
+        Raises:
+            Infeasible: when the model does not fit the chip.
+            SpecError: when the chip or the runtime cannot run its precision.
+        """
+        return self.simulate_workload(self.workload(point))
+
+    def simulate_workload(self, workload: Workload) -> dict[str, float]:
+        """The same for a workload that has a prefill and a decode phase and no other."""
+        demand = Demand(build_graph(workload))
+        program = lower([demand], self._platform, _ONCE)
+        prefill, decode = release_latency(engine_named("auto").run(program), release=0).phases
+        return _values(
+            prefill.latency_ticks, decode.latency_ticks,
+            sum(size_bytes for _, size_bytes in dram_needs([demand], self._platform)),
+        )  # fmt: skip
+
+    def simulate_many(self, points: Sequence[Mapping[str, Any]]) -> list[dict[str, float] | Infeasible]:
+        """What `simulate` returns or raises for each of many points, to the last digit, in a fraction of the time.
+
+        Points whose layers have the same operators are lowered together and simulated one after the other in one
+        Program.
+        """
+        columns = columns_of(points)
+        results: list[dict[str, float] | Infeasible] = [{} for _ in points]
+        for rows in alike(columns):
+            memory_bytes = self._memory_bytes({name: column[rows] for name, column in columns.items()})
+            does_not_fit = memory_bytes > self.chip.dram.capacity.value
+            for row in rows[does_not_fit].tolist():
+                results[row] = self._why_infeasible(points[row])
+            fitting, sizes_bytes = rows[~does_not_fit], memory_bytes[~does_not_fit].tolist()
+            for row, (prefill_ticks, decode_ticks), size_bytes in zip(
+                fitting.tolist(), self._phase_ticks(columns, fitting), sizes_bytes, strict=True
+            ):
+                results[row] = _values(prefill_ticks, decode_ticks, size_bytes)
+        return results
+
+    def _why_infeasible(self, point: Mapping[str, Any]) -> Infeasible:
+        try:
+            self.simulate(point)
+        except Infeasible as error:
+            return error
+        raise EngineError(f"the point {dict(point)} fits the chip alone, but not among others")
+
+    def _phase_ticks(self, columns: Columns, rows: Ints) -> Iterator[list[int]]:
+        """The simulated latencies of prefill and decode of some points whose layers have the same operators."""
+        instances = np.cumsum(columns["layers"][rows]) * (1 + self.decode_tokens)
+        for part in np.split(rows, np.flatnonzero(np.diff(instances // _LAYERS_TOGETHER)) + 1):
+            if len(part):
+                family = self._family({name: column[part] for name, column in columns.items()})
+                yield from _latencies(engine_named("auto").run(lower_family(family, self._platform))).tolist()
+
+    def _family(self, group: Columns) -> Family:
+        kinds, kind_of_point = distinct_layers(group)
+        sizes = self._sizes({name: group[name][kinds] for name in SIZES})
+        phases = []
+        for name, rows, contexts in self._phases():
+            graphs = decoder_graphs(sizes, rows=rows, contexts=contexts)
+            repeats: tuple[Size, ...] = (1, group["layers"], 1)
+            blocks = tuple(Block(graph, count) for graph, count in zip(graphs, repeats, strict=True))
+            num_steps = 1 if contexts is None else len(contexts)
+            phases.append(PhaseGraph(name, str(group["precision"][0]), rows * num_steps, blocks, num_steps))
+        return Family(tuple(phases), kind_of_point)
+
+    def _pipeline(self, precision_name: str) -> tuple[PrefillPhase, DecodePhase]:
+        return (
+            PrefillPhase(phase="prefill", tokens=self.prompt_tokens, precision=precision_name),
+            DecodePhase(phase="decode", tokens=self.decode_tokens, precision=precision_name),
+        )
+
+    # all points, bounded ---------------------------------------------------------------------------------------
+
+    def bounds(self, columns: Columns) -> dict[str, Floats]:
+        """Lower bounds of what `simulate` gives, for all points at once; memory is exact.
+
+        Latencies are infinite where a model does not fit the DRAM.
+
+        Raises:
+            SpecError: when the chip or the runtime cannot run a precision.
+        """
+        num_points = len(columns["layers"])
+        bounds = {key: np.empty(num_points) for key in ("prefill_s", "decode_s", "total_s", "memory_bytes")}
+        for rows in alike(columns):
+            group = {name: column[rows] for name, column in columns.items()}
+            for key, values in self._bounds_of_group(group).items():
+                bounds[key][rows] = values
+        does_not_fit = bounds["memory_bytes"] > self.chip.dram.capacity.value
+        for key in ("prefill_s", "decode_s", "total_s"):
+            bounds[key][does_not_fit] = np.inf
+        return bounds
+
+    def _bounds_of_group(self, group: Columns) -> dict[str, Floats]:
+        """The bounds of points whose layers have the same operators."""
+        kinds, kind_of_point = distinct_layers(group)
+        sizes = self._sizes({name: group[name][kinds] for name in SIZES})
+        body = precision(str(group["precision"][0]))
+        least_ticks = []
+        for name, rows, contexts in self._phases():
+            times = [
+                block_time(lower_block(graph, self._platform, body), self._platform, len(kinds))
+                for graph in decoder_graphs(sizes, rows=rows, contexts=contexts)
+            ]
+            repeats: tuple[Size, ...] = (1, group["layers"], 1)
+            least_ticks.append(
+                least_phase_ticks(
+                    list(zip(times, repeats, strict=True)), 1 if contexts is None else len(contexts), self._platform,
+                    replays_graph=name in self.runtime.graph_phases, kind=kind_of_point,
+                )
+            )  # fmt: skip
+        prefill, decode = least_ticks
+        return {
+            "prefill_s": prefill / TICKS_PER_SECOND,
+            "decode_s": decode / TICKS_PER_SECOND,
+            "total_s": (prefill + decode) / TICKS_PER_SECOND,
+            "memory_bytes": self._memory_bytes(group).astype(np.float64),
+        }
+
+    def _memory_bytes(self, group: Columns) -> Ints:
+        """Bytes of weights and of the KV cache at the end (shape: points)."""
+        kinds, kind_of_point = distinct_layers(group)
+        sizes, body = self._sizes({name: group[name][kinds] for name in SIZES}), precision(str(group["precision"][0]))
+
+        def weights(graph: OperatorGraph) -> Size:
+            return stored_weight_bytes(((operator, 1) for operator in graph.operators), body, self._platform)
+
+        embedding, layer, output = decoder_graphs(sizes, rows=1, contexts=np.array([1]))
+        cached = cache_elements(sizes, 1, self.prompt_tokens + self.decode_tokens) * self._platform.kv_bytes
+        per_layer, rest = np.broadcast_arrays(weights(layer) + cached, weights(embedding) + weights(output))
+        total: Ints = group["layers"] * per_layer[kind_of_point, 0] + rest[kind_of_point, 0]
+        return total
+
+    def _phases(self) -> Iterator[tuple[PhaseName, int, Ints | None]]:
+        """Name, rows that go through together, and contexts of the steps (None for a prefill)."""
+        yield "prefill", self.prompt_tokens, None
+        yield "decode", 1, self.prompt_tokens + np.arange(1, self.decode_tokens + 1)
+
+    def _sizes(self, kinds: Columns) -> LayerSizes:
+        """Sizes as columns, so that the contexts of decoded tokens go along the rows."""
+        column: dict[str, Any] = {name: values[:, None] for name, values in kinds.items()}
+        window = kinds["attention_window"]
+        column["attention_window"] = None if np.isinf(window[0]) else window[:, None].astype(np.int64)
+        return LayerSizes(
+            **column, is_sparse=bool(kinds["experts"][0] > 1), tied_head=self.fixed.tied_head,
+            qkv_bias=self.fixed.qkv_bias, head_norm=self.fixed.head_norm,
+        )  # fmt: skip
+
+    @cached_property
+    def _platform(self) -> Platform:
+        return Platform(self.chip, self.runtime)
+
+
+def _values(prefill_ticks: int, decode_ticks: int, memory_bytes: int) -> dict[str, float]:
+    """By key of the objective, in base units."""
+    return {
+        "prefill_s": ticks_to_seconds(prefill_ticks),
+        "decode_s": ticks_to_seconds(decode_ticks),
+        "total_s": ticks_to_seconds(prefill_ticks + decode_ticks),
+        "memory_bytes": float(memory_bytes),
+    }
+
+
+def _latencies(timeline: Timeline) -> Ints:
+    """The latency of every phase of every job of a family, in ticks (shape: jobs, phases).
+
+    A phase ends with its last task, and the next one begins then.
+    """
+    tasks, labels = timeline.program.folded_tasks, timeline.program.labels
+    instance_end = np.maximum.reduceat(timeline.end_tick, tasks.starts[:-1])
+    last_task = tasks.templates.fragment_offsets[1:] - 1
+    phase = labels.operation_phase[tasks.templates.operation[last_task]][tasks.instances.fragment]
+    first_of_job = np.zeros(len(phase), dtype=np.bool_)
+    first_of_job[tasks.instances.job_offsets[:-1]] = True
+    begins = np.flatnonzero(first_of_job | (np.diff(phase, prepend=-1) != 0))
+    ends = np.maximum.reduceat(instance_end, begins).reshape(-1, len(labels.phases))
+    starts = np.concatenate([timeline.release_start_tick[:, None], ends[:, :-1]], axis=1)
+    latencies: Ints = ends - starts
+    return latencies
