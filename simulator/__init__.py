@@ -15,13 +15,17 @@ if TYPE_CHECKING:
         Result,
         Runtime,
         Scenario,
+        SearchResult,
+        Study,
         Workload,
         load_chip,
         load_runtime,
         load_scenario,
+        load_study,
         load_workload,
         run,
         run_scenario,
+        search,
     )
     from simulator.errors import EngineError, Infeasible, OutputError, RoadlineError, SpecError
 
@@ -34,14 +38,18 @@ __all__ = [
     "RoadlineError",
     "Runtime",
     "Scenario",
+    "SearchResult",
     "SpecError",
+    "Study",
     "Workload",
     "load_chip",
     "load_runtime",
     "load_scenario",
+    "load_study",
     "load_workload",
     "run",
     "run_scenario",
+    "search",
 ]
 __version__ = "0.1.0"
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulator.catalog import Catalog, load_chip, load_runtime, load_scenario, load_workload
+from simulator.catalog import Catalog, load_chip, load_runtime, load_scenario, load_study, load_workload
 from simulator.chip import Chip
 from simulator.engine.interface import Progress
+from simulator.engine.select import EngineName
+from simulator.exploration.exact import Progress as SearchProgress
+from simulator.exploration.result import SearchResult
+from simulator.exploration.search import SamplerName, search_study
 from simulator.runtime import Runtime
 from simulator.scenario.spec import Scenario
 from simulator.simulation.result import Result
 from simulator.simulation.setup import PrecisionChoice, resolve, single_run
-from simulator.simulation.simulate import EngineName, simulate
+from simulator.simulation.simulate import simulate
+from simulator.study import Study
 from simulator.workload import Workload
 
 __all__ = [
@@ -21,13 +26,17 @@ __all__ = [
     "Result",
     "Runtime",
     "Scenario",
+    "SearchResult",
+    "Study",
     "Workload",
     "load_chip",
     "load_runtime",
     "load_scenario",
+    "load_study",
     "load_workload",
     "run",
     "run_scenario",
+    "search",
 ]
 
 
@@ -55,7 +64,7 @@ def run(
         precision: precision of the decoder's matrices, or a mapping from phases to precisions.
         prompt_tokens: tokens of the prefill; None keeps those of the workload.
         decode_tokens: decoded tokens; None keeps those of the workload.
-        engine: `reference`, or `auto` for the quickest there is.
+        engine: `reference`, `compiled`, or `auto` for the quickest there is.
         seed: seed of everything random; nothing is random yet.
         checks: check conservation, causality and capacity of the whole timeline.
         catalogue: folders with chips, workloads and runtimes of your own.
@@ -104,3 +113,49 @@ def run_scenario(
     if not isinstance(scenario, Scenario):
         scenario = known.load_scenario(scenario)
     return simulate(resolve(scenario, known, overrides=overrides), engine=engine, checks=checks, progress=progress)
+
+
+def search(
+    study: Study | str | Path,
+    *,
+    objectives: Sequence[str] | None = None,
+    jobs: int = 1,
+    folder: Path | str | None = None,
+    resume: bool = False,
+    sampler: SamplerName = "exact",
+    budget: int | None = None,
+    seed: int | None = None,
+    catalogue: Sequence[Path | str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    progress: SearchProgress | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> SearchResult:
+    """The models of a space that no other one beats in all objectives, each simulated event by event.
+
+    Args:
+        study: a study, a name of the catalogue, or a path.
+        objectives: what to make small, two or more of loss, prefill, decode, total and memory; None as the study says.
+        jobs: processes that simulate; the answer does not depend on it.
+        folder: where simulated points are kept; None for memory only.
+        resume: go on with what the folder holds.
+        sampler: "exact", or "nsga2" or "tpe" for spaces that are too large for the exact search.
+        budget: points that a sampler may simulate.
+        seed: of a sampler; None takes that of the study.
+        catalogue: folders with chips, runtimes, workloads and studies of your own.
+        overrides: changes to the study, by dotted path.
+        progress: called after every point with the numbers of points simulated, discarded and left.
+        tell: called with what the folder held, one sentence each.
+    Raises:
+        SpecError: when an input is wrong; `Infeasible` when no point keeps the limits.
+        OutputError: when the folder cannot be used.
+        MissingExtraError: when a sampler is asked for and the extra `search` is not installed.
+    """
+    known = Catalog(catalogue)
+    changes = dict(overrides or {})
+    if objectives is not None:
+        changes["objectives"] = list(objectives)
+    question = study.with_values(changes) if isinstance(study, Study) else known.load_study(study, changes)
+    return search_study(
+        question, known, jobs=jobs, folder=folder, resume=resume, sampler=sampler, budget=budget, seed=seed,
+        progress=progress, tell=tell,
+    )  # fmt: skip

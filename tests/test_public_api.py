@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ import simulator
 def test_the_public_names_are_these_and_all_exist() -> None:
     assert simulator.__all__ == [
         "Chip", "EngineError", "Infeasible", "OutputError", "Result", "RoadlineError", "Runtime", "Scenario",
-        "SpecError", "Workload", "load_chip", "load_runtime", "load_scenario", "load_workload", "run", "run_scenario",
+        "SearchResult", "SpecError", "Study", "Workload", "load_chip", "load_runtime", "load_scenario", "load_study",
+        "load_workload", "run", "run_scenario", "search",
     ]  # fmt: skip
     assert all(getattr(simulator, name) is not None for name in simulator.__all__)
     with pytest.raises(AttributeError, match="no attribute 'jump'"):
@@ -40,6 +42,32 @@ def test_a_run_from_python_has_the_keys_that_scripts_depend_on() -> None:
     assert tree["ttft_s"] + 4 * tree["tpot_s"] == pytest.approx(tree["latency_s"], rel=1e-12)
     assert tree["latency_s"] >= tree["lower_bound_s"] > 0
     assert tree["energy_j"] is None
+
+
+SEARCH_KEYS = {"schema", "study", "chip", "runtime", "prompt_tokens", "decode_tokens", "seed", "sampler", "objectives",
+               "limits", "combinations", "excluded", "points", "simulated", "discarded", "front", "applications",
+               "certificate", "reference", "warnings", "timings_s"}  # fmt: skip
+
+
+def test_a_search_from_python_has_the_keys_that_scripts_depend_on(tiny_catalogue: Any) -> None:
+    tree = simulator.search("shapes", catalogue=[tiny_catalogue.folder], overrides={"reference": "words"}).to_dict()
+    assert json.loads(json.dumps(tree)).keys() == SEARCH_KEYS
+    values = {"loss", "prefill_s", "decode_s", "total_s", "memory_bytes"}
+    assert all(entry.keys() == {"index", "point", "loss_terms", *values} for entry in tree["front"])
+    assert tree["certificate"].keys() == {
+        "simulated", "discarded", "over_limit", "infeasible", "failed", "discarded_points", "dominated_by"
+    }  # fmt: skip
+    assert tree["applications"][0].keys() == {"name", "limits", "limit", "index", "reason"}
+    assert tree["reference"].keys() == {"name", "loss_terms", "comparisons", *values}
+    assert tree["reference"]["comparisons"][0].keys() == {"at", "index", "loss_difference", "perplexity_ratio"}
+
+
+def test_search_is_the_function_whatever_was_imported_before() -> None:
+    """A sub-package of the same name would take its place as soon as somebody imports it."""
+    import simulator.exploration.result
+
+    assert callable(simulator.search)
+    assert simulator.search is simulator.api.search
 
 
 def test_the_usual_runtime_of_a_chip_is_taken_if_none_is_named() -> None:

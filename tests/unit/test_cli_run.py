@@ -12,8 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import simulator
-from simulator import cli
-from simulator.cli import main
+from simulator.cli import main, options, simulate
 from simulator.errors import OutputError
 from simulator.report import outputs
 from simulator.report.files import new_file
@@ -117,7 +116,8 @@ def test_the_options_reach_the_run(run: Run) -> None:
 
 
 def test_progress_goes_to_stderr_and_is_wiped(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
+    for module in (simulate, options):
+        monkeypatch.setattr(module, "is_terminal", lambda: True)
     for words in (("run", "small.yaml"), ("validate", "--data", "rows.csv")):
         code, output, errors = run(*words, "--json")
         assert code == 0
@@ -390,13 +390,13 @@ def test_interrupting_a_run_wipes_the_line_and_leaves_no_file(tmp_path: Path) ->
     """In a terminal, as a user has it: SIGINT once the first tasks have been counted."""
     pty = pytest.importorskip("pty")
     terminal, theirs = pty.openpty()
-    words = ["run", "alpamayo-thor-10hz", "--trace", "x.json"]
+    words = ["run", "alpamayo-thor-10hz", "--engine", "reference", "--trace", "x.json"]
     process = subprocess.Popen(
         [sys.executable, "-m", "simulator.cli", *words],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=theirs,
-        env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(simulator.__file__).parents[1])},
     )
     os.close(theirs)
     seen = b""

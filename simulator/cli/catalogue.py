@@ -1,0 +1,139 @@
+"""`roadline list`, `show` and `schema`: the catalogue."""
+
+# ruff: noqa: PLC0415 - a command imports its own work, so that --help stays quick
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from simulator.cli.options import FILE, catalogue_option, json_option, page_columns, print_json, set_option
+from simulator.errors import RoadlineError
+
+if TYPE_CHECKING:
+    from simulator.catalog import Catalog, Kind
+    from simulator.spec import Spec
+
+_PLURALS: Final = {"chips": "chip", "runtimes": "runtime", "workloads": "workload", "scenarios": "scenario",
+                   "studies": "study"}  # fmt: skip
+_KINDS: Final = tuple(_PLURALS.values())
+
+
+@click.command("list")
+@click.argument("kinds", required=False, metavar=f"[{'|'.join(_PLURALS)}]", type=click.Choice([*_PLURALS]))
+@catalogue_option
+@json_option
+def list_command(*, kinds: str | None, folders: tuple[str, ...], as_json: bool) -> None:
+    """List the catalogue."""
+    from simulator.catalog import Catalog
+
+    catalog = Catalog(folders)
+    listed = {plural: _listed(catalog, kind) for plural, kind in _PLURALS.items() if kinds in {None, plural}}
+    if as_json:
+        print_json(listed)
+        return
+    from simulator.report.sheets import list_sheet
+
+    for plural, rows in listed.items():
+        cells = [(row["name"], row["title"], row["key_figure"]) for row in rows]
+        click.echo(list_sheet(plural.capitalize(), cells, page_columns()) + "\n")
+
+
+@click.command("show")
+@click.argument("kind", type=click.Choice(_KINDS), metavar="|".join(_KINDS))
+@click.argument("name")
+@catalogue_option
+@set_option
+@json_option
+@click.option("--plot", "plot_path", metavar="FILE", type=FILE, help="Draw a chip to an image.")
+def show_command(
+    *,
+    kind: Kind,
+    name: str,
+    folders: tuple[str, ...],
+    assignments: tuple[str, ...],
+    as_json: bool,
+    plot_path: Path | None,
+) -> None:
+    """Show one object with the source of every number."""
+    if plot_path is not None and kind != "chip":
+        raise click.UsageError(f"--plot draws a chip, not a {kind}")
+    from simulator.catalog import Catalog, parse_assignments
+
+    spec: Any = _load(Catalog(folders), kind, name, parse_assignments(assignments))
+    if plot_path is not None:
+        from simulator.report.block_diagram import draw_block_diagram
+
+        draw_block_diagram(spec, plot_path)
+        click.echo(f"wrote {plot_path}", err=True)
+    counts, layers = _layers(spec) if kind == "workload" else (_points(spec) if kind == "study" else {}, "")
+    if as_json:
+        print_json({"kind": kind, **spec.model_dump(mode="json"), **counts})
+    else:
+        click.echo(_sheet(spec) + layers)
+
+
+@click.command("schema")
+@click.argument("kind", type=click.Choice(_KINDS), metavar="|".join(_KINDS))
+def schema_command(kind: Kind) -> None:
+    """Print the JSON Schema of a kind of file, for editors."""
+    from simulator.catalog import schema
+
+    print_json(schema(kind))
+
+
+def _load(catalog: Catalog, kind: str, name: str, overrides: dict[str, Any] | None = None) -> Spec:
+    load: Callable[..., Spec] = getattr(catalog, f"load_{kind}")
+    return load(name, overrides)
+
+
+def _listed(catalog: Catalog, kind: Any) -> list[dict[str, str]]:
+    """Name, title, key figure and file of every object; one that is not valid says how to learn why."""
+    from simulator.report.sheets import key_figure
+
+    rows = []
+    for name in catalog.names(kind):
+        try:
+            spec: Any = _load(catalog, kind, name)
+            title, figure = spec.title, key_figure(spec)
+        except RoadlineError:
+            title, figure = f'not valid; "roadline show {kind} {name}" says why', ""
+        rows.append({"name": name, "title": title, "key_figure": figure, "file": str(catalog.path(kind, name))})
+    return rows
+
+
+def _sheet(spec: Any) -> str:
+    from simulator.report import sheets
+
+    name = type(spec).__name__.lower()
+    if name == "study":
+        from simulator.report.study_sheet import study_sheet
+
+        return study_sheet(spec, page_columns())
+    sheet: Callable[..., str] = getattr(sheets, f"{name}_sheet")
+    return sheet(spec, page_columns())
+
+
+def _layers(workload: Any) -> tuple[dict[str, Any], str]:
+    """The counts of a workload's operators, and its layer table as text."""
+    from simulator.graph import build_graph
+    from simulator.report.layer_table import layer_table, workload_counts
+
+    graph = build_graph(workload)
+    counts = workload_counts(workload, graph)
+    summary = ", ".join(f"{name} {count:,}" for name, count in counts["parameters_by_component"].items())
+    return (
+        counts,
+        f"\n\nParameters, exact: {counts['parameters']:,} ({summary})\n\n{layer_table(graph, page_columns())}",
+    )
+
+
+def _points(study: Any) -> dict[str, Any]:
+    """The counts of a study's space."""
+    from simulator.exploration.space import Space
+
+    space = Space.of(study)
+    return {"combinations": space.num_combinations, "points": len(space), "excluded": dict(space.excluded)}

@@ -1,0 +1,162 @@
+"""`roadline run` and `validate`: simulations, and their errors beside measured silicon."""
+
+# ruff: noqa: PLC0415 - a command imports its own work, so that --help stays quick
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simulator.cli.options import (
+    FILE,
+    catalogue_option,
+    clear_line,
+    counter,
+    is_terminal,
+    json_option,
+    page_columns,
+    print_json,
+    set_option,
+)
+
+if TYPE_CHECKING:
+    from simulator.engine.select import EngineName
+
+
+@click.command("run")
+@click.argument("scenario", required=False)
+@click.option("--chip", metavar="NAME", help="Chip, instead of a scenario.")
+@click.option("--workload", metavar="NAME", help="Workload, instead of a scenario.")
+@click.option("--runtime", metavar="NAME", help="Runtime; without it the usual one of the chip.")
+@click.option(
+    "--precision",
+    metavar="P",
+    help="Precision of the decoder's matrices, such as nvfp4, or of phases, such as vision=fp8,action=fp8.",
+)
+@click.option("--prompt", "prompt_tokens", metavar="N", type=click.IntRange(min=1), help="Prompt tokens.")
+@click.option("--decode", "decode_tokens", metavar="N", type=click.IntRange(min=1), help="Decoded tokens.")
+@click.option(
+    "--engine", type=click.Choice(["auto", "reference", "compiled"]), default="auto", show_default=True, help="Engine."
+)
+@click.option("--check", "checks", is_flag=True, help="Check conservation, causality and capacity of the whole run.")
+@click.option(
+    "--trace",
+    "trace_path",
+    metavar="FILE",
+    type=FILE,
+    help="Write a trace: .perfetto-trace for ui.perfetto.dev, .json for Chrome.",
+)
+@click.option("--plot", "plot_path", metavar="FILE", type=FILE, help="Draw the timeline.")
+@click.option(
+    "--roofline",
+    "roofline_path",
+    metavar="FILE",
+    type=FILE,
+    help="Draw the roofline with the operations of the frame.",
+)
+@catalogue_option
+@set_option
+@json_option
+def run_command(
+    *,
+    scenario: str | None,
+    chip: str | None,
+    workload: str | None,
+    folders: tuple[str, ...],
+    assignments: tuple[str, ...],
+    checks: bool,
+    engine: EngineName,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Simulate a scenario, or one frame of a workload on a chip.
+
+    \b
+    roadline run alpamayo-thor-10hz --trace out/run.perfetto-trace
+    roadline run --chip orin-agx-64gb --workload qwen3-4b --precision w4a16 --prompt 512 --decode 64
+    roadline run --chip thor-t5000 --workload pi0.5 --set "dram.rate=9600 MT/s"
+    """  # noqa: D301 - click keeps the lines of a paragraph that begins with a backspace
+    outputs = {name: options.pop(f"{name}_path") for name in ("trace", "plot", "roofline")}
+    given = {name: value for name, value in options.items() if value is not None}
+    if scenario is None and (chip is None or workload is None):
+        raise click.UsageError("name a scenario, or a chip and a workload: --chip NAME --workload NAME")
+    if scenario is not None and (chip or workload or given):
+        extra = [name for name, value in (("chip", chip), ("workload", workload)) if value] + list(given)
+        words = ", ".join(f"--{name.removesuffix('_tokens')}" for name in extra)
+        raise click.UsageError(f"a scenario names its own chip and streams, so it does not go with {words}")
+    if "=" in given.get("precision", ""):
+        given["precision"] = _by_phase(given["precision"])
+    from simulator import api
+    from simulator.catalog import parse_assignments
+    from simulator.report.outputs import check_outputs, write_outputs
+
+    check_outputs(**outputs)
+    with _progress() as progress:
+        common: dict[str, Any] = {
+            "catalogue": folders, "overrides": parse_assignments(assignments), "engine": engine, "checks": checks,
+            "progress": progress,
+        }  # fmt: skip
+        if scenario is not None:
+            result = api.run_scenario(scenario, **common)
+        else:
+            result = api.run(str(chip), str(workload), **common, **given)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        from simulator.report.run_sheet import run_sheet
+
+        click.echo(run_sheet(result, page_columns()))
+    for path in write_outputs(result, **outputs):
+        click.echo(f"wrote {path}", err=True)
+
+
+@click.command("validate")
+@click.option("--data", "data_path", metavar="FILE.csv", type=FILE, help="Rows of your own.")
+@catalogue_option
+@json_option
+def validate_command(*, data_path: Path | None, folders: tuple[str, ...], as_json: bool) -> None:
+    """Simulate measured rows and print the error of each."""
+    from simulator.catalog import Catalog
+    from simulator.validation.rows import first_contact, read_rows
+    from simulator.validation.validate import to_dict, validate
+
+    rows = first_contact() if data_path is None else list(read_rows(data_path))
+    with counter("row", len(rows)) as on_row:
+        validated = validate(rows, Catalog(folders), on_row=on_row)
+    if as_json:
+        print_json(to_dict(validated))
+    else:
+        from simulator.report.validation_sheet import validation_sheet
+
+        click.echo(validation_sheet(validated, page_columns()))
+
+
+def _by_phase(text: str) -> dict[str, str]:
+    """Precision by phase, from "vision=fp8,action=fp8"."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(phase.strip() and precision.strip() for phase, _, precision in pairs):
+        raise click.UsageError(f'--precision takes P or PHASE=P,PHASE=P, got "{text}"')
+    return {phase.strip(): precision.strip() for phase, _, precision in pairs}
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None] | None]:
+    """Shows simulated time on a terminal while a run goes on; silent where stderr is not one."""
+    if not is_terminal():
+        yield None
+        return
+
+    def show_time(ticks: int, tasks: int) -> None:
+        sys.stderr.write(f"\rsimulated {ticks / 1e12:.3f} s, {tasks:,} tasks ")
+        sys.stderr.flush()
+
+    show_time(0, 0)
+    try:
+        yield show_time
+    finally:
+        clear_line()
