@@ -53,7 +53,8 @@ def occupancy_steps(timeline: Timeline) -> tuple[Steps, ...]:
     for all releases: from the first of the starts to the end of the run, or from 0 to the last of the ends. Space that
     is freed and taken at the same tick is never held twice.
     """
-    return tuple(_steps(holdings) for holdings in _holdings(timeline))
+    has_memories = len(timeline.program.resources.memory_names) > 0
+    return tuple(_steps(holdings) for holdings in _holdings(timeline)) if has_memories else ()
 
 
 def _steps(held: _Holdings) -> Steps:
@@ -115,7 +116,7 @@ def _most_held(spans: _Spans, num_memories: int) -> Ints:
     of_kinds = np.zeros((num_kinds, num_memories), dtype=np.int64)
     np.add.at(of_kinds, (np.repeat(np.arange(num_kinds), np.diff(spans.offsets)), spans.memory), 1)
     groups = [spans.kind[start:stop] for start, stop in itertools.pairwise(spans.job_groups.tolist())]
-    return np.array([np.bincount(kinds, minlength=num_kinds) @ of_kinds for kinds in groups]).reshape(-1, num_memories)
+    return np.stack([np.bincount(kinds, minlength=num_kinds) @ of_kinds for kinds in groups])
 
 
 @compiled_in_place
