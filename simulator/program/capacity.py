@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.program.program import NONE, Floats, Ints, Program
-from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND, ceil_ticks
+from simulator.program.program import Floats, Ints, Program
+from simulator.units import TICKS_PER_SECOND, ceil_ticks
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,44 +83,6 @@ def maximum_share(program: Program) -> Floats:
     share = np.ones((len(resources.master_names), len(resources.channel_names)))
     share[resources.share_master, resources.share_channel] = resources.share_maximum
     return share
-
-
-def sole_rate_bytes_per_s(program: Program, channel_bytes_per_s: Floats) -> Floats:
-    """The rate of every transfer that has its channels to itself (shape: tasks; 0 for other kinds).
-
-    Formula: rate = min(rate cap, capacity x maximum share of the master, over the channels of the route)
-    """
-    tasks, resources = program.tasks, program.resources
-    rate = np.zeros(len(tasks))
-    is_transfer = tasks.route != NONE
-    if resources.num_routes and len(resources.master_names):
-        along = (maximum_share(program) * channel_bytes_per_s)[:, resources.route_channels]
-        narrowest = np.minimum.reduceat(along, resources.route_offsets[:-1], axis=1)
-        limit = narrowest[tasks.master[is_transfer], tasks.route[is_transfer]]
-        rate[is_transfer] = np.minimum(tasks.rate_cap_bytes_per_s[is_transfer], limit)
-    return rate
-
-
-def sole_duration_ticks(program: Program) -> Ints:
-    """The fewest ticks that every task can take: alone, at the highest clock or capacity ever (shape: tasks).
-
-    The rounding is that of `simulator.units`. Each clock change may round the remaining work once more, so a unit
-    with n changes gets n further roundings of grace.
-    """
-    tasks, changes = program.tasks, program.changes
-    duration = np.zeros(len(tasks))
-    guard = np.full(len(tasks), ROUNDING_GUARD_TICKS)
-    is_compute = tasks.unit != NONE
-    if np.any(is_compute):
-        unit = tasks.unit[is_compute]
-        duration[is_compute] = tasks.work_cycles[is_compute] * TICKS_PER_SECOND / highest_clock_hz(program)[unit]
-        num_changes = np.bincount(changes.unit[changes.unit != NONE], minlength=len(program.resources.unit_names))
-        guard[is_compute] *= 1 + num_changes[unit]
-    moves = tasks.size_bytes > 0
-    rate = sole_rate_bytes_per_s(program, highest_bytes_per_s(program))
-    duration[moves] = tasks.size_bytes[moves] / rate[moves] * TICKS_PER_SECOND
-    whole: Floats = np.ceil(duration - guard)
-    return np.maximum(whole, 0).astype(np.int64)
 
 
 def sole_transfer_ticks(program: Program, task: int, start_tick: int) -> int:

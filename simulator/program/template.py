@@ -1,9 +1,9 @@
-"""Fragments: pieces of a job as arrays, joined into `FoldedTasks`.
+"""Fragments by hand: pieces of a job, written task by task and joined into `FoldedTasks`.
 
-A fragment is written once, task by task, with `FragmentBuilder`; a model of 36 equal layers and 22 equal steps repeats
-it. Its last `num_anchors` tasks are its *anchors*: what the next fragment may wait for. Inside a fragment the
-index of a predecessor counts from its own first task, so -1 is the last anchor of the fragment before it, whichever
-that is.
+For worked examples, tests and measurements of engines; lowering writes whole tables of fragments at once
+(`simulator.lowering.emit`). A fragment may be repeated. Its last tasks are its *anchors*: what the next fragment may wait
+for. Inside a fragment the index of a predecessor counts from its own first task, so -1 is the last anchor of the fragment
+before it, whichever that is.
 """
 
 from __future__ import annotations

@@ -26,15 +26,38 @@ from simulator.metrics.latency import release_latency
 from simulator.metrics.occupancy import memory_use
 from simulator.metrics.utilization import channel_use, unit_use
 from simulator.program import NONE, CapacityChanges, DropPolicy, Labels, Program, ProgramBuilder, Resources, Streams
-from simulator.program.capacity import sole_duration_ticks, sole_transfer_ticks
+from simulator.program.capacity import (
+    highest_bytes_per_s,
+    highest_clock_hz,
+    maximum_share,
+    sole_transfer_ticks,
+)
 from simulator.program.template import Fragment, FragmentBuilder, Part, join
 from simulator.program.template_columns import sole_ticks_of_templates
 from simulator.timeline import ReleaseStatus, Timeline
 from simulator.timeline.occupancy import occupancy_steps
+from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND
 from tests.property.program_strategies import NS, programs
 
 PHASES, CAUSES, ANCHORS = ("vision", "prefill", "decode"), ("weights", "host", "queue"), 3
 MANY = settings(max_examples=150, deadline=None)
+
+
+def sole_duration_ticks(program: Program) -> list[int]:
+    """What every task takes alone at the highest clock or capacity ever, one task after the other."""
+    tasks, resources, ticks = program.tasks, program.resources, []
+    clock_hz, capacity, share = highest_clock_hz(program), highest_bytes_per_s(program), maximum_share(program)
+    for task in range(len(tasks)):
+        unit, size, guard, exact = int(tasks.unit[task]), int(tasks.size_bytes[task]), ROUNDING_GUARD_TICKS, 0.0
+        if unit != NONE:
+            guard *= 1 + int(np.sum(program.changes.unit == unit))
+            exact = float(tasks.work_cycles[task]) * TICKS_PER_SECOND / float(clock_hz[unit])
+        elif size > 0:
+            along = [float(share[tasks.master[task], channel] * capacity[channel])
+                     for channel in resources.route(int(tasks.route[task]))]  # fmt: skip
+            exact = size / min(float(tasks.rate_cap_bytes_per_s[task]), *along) * TICKS_PER_SECOND
+        ticks.append(max(math.ceil(exact - guard), 0))
+    return ticks
 
 
 @st.composite
@@ -124,7 +147,7 @@ class SlowBound:
 
     def __init__(self, program: Program, job: int) -> None:
         self.program, self.tasks = program, list(program.job_tasks(job))
-        self.ticks = dict(zip(self.tasks, sole_duration_ticks(program)[self.tasks].tolist(), strict=True))
+        self.ticks = dict(enumerate(sole_duration_ticks(program)))
         self.before: dict[int, set[int]] = {}
         while len(self.before) < len(self.tasks):
             for task in self.tasks:
@@ -263,7 +286,7 @@ def test_with_too_many_loose_ends_a_phase_has_no_bound(monkeypatch: pytest.Monke
 @given(ANY_PROGRAM)
 def test_a_template_task_takes_as_long_as_each_of_its_tasks(program: Program) -> None:
     folded = program.folded_tasks
-    assert sole_ticks_of_templates(program)[folded.template_task].tolist() == sole_duration_ticks(program).tolist()
+    assert sole_ticks_of_templates(program)[folded.template_task].tolist() == sole_duration_ticks(program)
 
 
 # the critical path --------------------------------------------------------------------------------------------------
@@ -314,7 +337,7 @@ def slow_causes(timeline: Timeline, release: int, start_tick: int, stop_tick: in
         alone, name = end, resources.unit_names[tasks.unit[task]] if tasks.unit[task] != NONE else ""
         if tasks.route[task] != NONE:
             sole = sole_transfer_ticks(program, task, start) if len(program.changes) else None
-            alone = min(end, start + (int(sole_duration_ticks(program)[task]) if sole is None else sole))
+            alone = min(end, start + (sole_duration_ticks(program)[task] if sole is None else sole))
             narrowest = min(
                 resources.route(int(tasks.route[task])), key=lambda each: resources.channel_bytes_per_s[each]
             )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from simulator.program import Program, ProgramBuilder
-from simulator.program.capacity import Steps, channel_steps, clock_steps, sole_duration_ticks, sole_transfer_ticks
+from simulator.program.capacity import Steps, channel_steps, clock_steps, sole_transfer_ticks
+from simulator.program.template_columns import sole_ticks_of_templates
 
 STEPS = Steps.of(np.array([10, 20, 20, 30]), np.array([1.0, 9.0, 4.0, 0.0]), initial=2.0)
 
@@ -93,7 +94,7 @@ def test_a_transfer_of_nothing_takes_no_time_alone():
     program = transfer_of_10_bytes((5, 2e9))
     empty = replace(program, tasks=replace(program.tasks, size_bytes=np.array([0])))
     assert sole_transfer_ticks(empty, 0, 0) == 0
-    assert sole_duration_ticks(empty).tolist() == [0]
+    assert sole_ticks_of_templates(empty).tolist() == [0]
 
 
 def test_a_maximum_share_slows_a_transfer_alone_too():
@@ -103,5 +104,5 @@ def test_a_maximum_share_slows_a_transfer_alone_too():
     builder.share("cpu", "dram", maximum=0.25)
     builder.transfer(["dram"], size_bytes=2, master="cpu")
     program = builder.build()
-    assert sole_duration_ticks(program).tolist() == [8_000]
+    assert sole_ticks_of_templates(program).tolist() == [8_000]
     assert sole_transfer_ticks(program, 0, 0) == 8_000

@@ -153,8 +153,8 @@ def _needs_room(tables: Tables, state: State, tick: int) -> bool:
         starts, upcoming = starts + 1, upcoming + 1
     if starts == 0:
         return False
-    tasks = starts * tables.longest_job[0]
-    number[place.ROWS_NEEDED] = number[place.ROWS_USED] + tasks
+    tasks = min(starts, number[place.MOST_IN_FLIGHT]) * tables.longest_job[0]
+    number[place.ROWS_NEEDED] = min(number[place.ROWS_USED] + tasks, number[place.ALL_ROWS])
     number[place.RECORDS_NEEDED] = number[place.TASKS_IN_FLIGHT] + tasks
     return bool(number[place.ROWS_NEEDED] > len(state.rows.ready) or number[place.RECORDS_NEEDED] > len(state.active))
 

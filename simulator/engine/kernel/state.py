@@ -43,12 +43,13 @@ LEFT, RATE = range(2)
 
 (NOW, NUM_OPEN, NUM_ENDED, FREE, FRESH, READY, INSTANTS, NUM_FLOWS, NUM_BACKGROUND, FLOW_END, NEXT_RELEASE, NEXT_CHANGE,
  NUM_WAITING, NUM_IN_FLIGHT, TASKS_IN_FLIGHT, ROWS_USED, RATES_USED, IS_STALE, HAS_SHARED, SHARING, NUM_CONTENDED,
- CHECKPOINT, TOUCHED, HAS_SNAPSHOT, SNAPSHOT, NUM_REPLAYED, ROWS_NEEDED, RECORDS_NEEDED, RATES_NEEDED,
- NUM_NUMBERS) = range(30)  # fmt: skip
+ CHECKPOINT, TOUCHED, HAS_SNAPSHOT, SNAPSHOT, NUM_REPLAYED, ROWS_NEEDED, RECORDS_NEEDED, RATES_NEEDED, ALL_ROWS,
+ MOST_IN_FLIGHT, NUM_NUMBERS) = range(32)  # fmt: skip
 """Places in `State.number`. FREE, READY and INSTANTS head chains of records; FRESH counts records that were never used;
 IS_STALE: the rates must be shared out anew; SHARING: the remembered sharing that holds now; CHECKPOINT: the instance
 whose last task ended at this tick; TOUCHED: the last instance of which anything changed since the checkpoint before;
-SNAPSHOT: which of the two snapshots was taken then, if HAS_SNAPSHOT."""
+SNAPSHOT: which of the two snapshots was taken then, if HAS_SNAPSHOT; ALL_ROWS: the tasks of all releases;
+MOST_IN_FLIGHT: jobs that may run at once, NEVER for any number."""
 
 NUM_SHARINGS: Final = 1024
 """Sharings remembered, a power of 2. One more place is for sharings of too many flows."""
@@ -169,6 +170,8 @@ def initial_state(program: Program, tables: Tables, *, num_rows: int, num_record
     number[[NOW, FREE, READY, INSTANTS, CHECKPOINT, TOUCHED]] = NONE
     number[FLOW_END] = NEVER
     number[NUM_OPEN] = releases
+    number[ALL_ROWS] = np.sum(np.diff(program.job_offsets)[streams.release_job])
+    number[MOST_IN_FLIGHT] = NEVER if np.any(streams.in_flight == NONE) else np.sum(streams.in_flight)
     number[SHARING] = NUM_SHARINGS
     release = np.full((releases, NUM_RELEASE_COLUMNS), NONE, dtype=np.int64)
     release[:, STATUS] = ReleaseStatus.PENDING
