@@ -1,8 +1,8 @@
 """Fragments by hand: pieces of a job, written task by task and joined into `FoldedTasks`.
 
 For worked examples, tests and measurements of engines; lowering writes whole tables of fragments at once
-(`simulator.lowering.emit`). A fragment may be repeated. Its last tasks are its *anchors*: what the next fragment may wait
-for. Inside a fragment the index of a predecessor counts from its own first task, so -1 is the last anchor of the fragment
+(`simulator.lowering.emit`). A fragment may be repeated. Its last tasks are its *anchors*: what the next one may wait
+for. Inside a fragment the index of a predecessor counts from its own first task, so -1 is the last anchor of the one
 before it, whichever that is.
 """
 
