@@ -49,7 +49,7 @@ _MOST_ROWS_AT_FIRST: Final = 2**25
 _RATES_AT_FIRST: Final = 2
 """Rate rows per task. Room that is not used costs nothing, as long as the memory is not touched."""
 
-COMPILES: Final = "compiling the engine, once per installation (about 30 s)"
+COMPILES: Final = "compiling the engine, once per installation (about a minute)"
 
 
 class CompiledEngine:

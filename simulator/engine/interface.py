@@ -38,7 +38,8 @@ a Program without releases ends at tick 0 before anything happens. With `until_t
 or not all jobs have completed, and tasks that cannot end are cut off like any other.
 
 The record. The rates of a channel are those after the last round of a tick, summed over its flows in the order of the
-sharing; there is a row only if one of the two sums differs from the row before (from 0 at first).
+sharing; there is a row only if one of the two sums differs from the row before (from 0 at first). What background flows
+have moved is a long sum, which an engine may add up in another order: it is exact to one part in 10^12.
 """
 
 from __future__ import annotations
