@@ -143,12 +143,14 @@ def search(
         seed: of a sampler; None takes that of the study.
         catalogue: folders with chips, runtimes, workloads and studies of your own.
         overrides: changes to the study, by dotted path.
-        progress: called after every point with the numbers of points simulated, discarded and left.
+        progress: called after every point with the numbers of points simulated, discarded, left, and of the left ones
+            those that are sure to be simulated.
         tell: called with what the folder held, one sentence each.
     Raises:
         SpecError: when an input is wrong; `Infeasible` when no point keeps the limits.
         OutputError: when the folder cannot be used.
         MissingExtraError: when a sampler is asked for and the extra `search` is not installed.
+        EngineError: when a simulation is quicker than its lower bound.
     """
     known = Catalog(catalogue)
     changes = dict(overrides or {})

@@ -3,8 +3,9 @@
 `compiled` is for functions that Python calls, `called` for the functions that these call. Machine code is kept in a
 cache folder, so each installation compiles once. The folder is found when a function is first called: `ROADLINE_CACHE`
 if that is set, else the user's cache folder, else one in the folder for temporary files; if none can be written, every
-process compiles anew. The name of the subfolder is a hash of all sources in the folder of the function, because numba
-notices a change in a function's own file only. So compiled code may call functions of its own folder only.
+process compiles anew. The name of the subfolder is a hash of all sources in the folder of the function and of all
+modules of ours that these import from, because numba notices a change in a function's own file only and machine code
+has the constants of other modules in it. Compiled code may call functions of its own folder only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import getpass
 import hashlib
 import inspect
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +30,8 @@ from numba.core import event
 P = ParamSpec("P")
 R = TypeVar("R")
 
+
+_IMPORTS: Final = re.compile(r"^from (simulator[.\w]*) import", flags=re.MULTILINE)
 
 _GENERAL: Final[dict[str, Any]] = {"error_model": "numpy"}
 _IN_PLACE: Final[dict[str, Any]] = {**_GENERAL, "_nrt": False}
@@ -122,17 +126,30 @@ class _Teller(event.Listener):
 def _cache_folder(sources: Path) -> Path | None:
     """A folder for the machine code of a source folder that can be written, or None."""
     digest = hashlib.sha256()
-    for path in sorted(sources.glob("*.py")):
+    for path in _sources_that_decide(sources):
         digest.update(path.read_bytes())
     for base in _cache_bases():
         folder = base / f"{sources.name}-{digest.hexdigest()[:16]}"
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            status = folder.stat()
+            is_ours = status.st_uid == os.getuid() and not status.st_mode & 0o022  # others could put their code there
             with tempfile.TemporaryFile(dir=folder):
-                return folder
+                if is_ours:
+                    return folder
         except OSError:
             continue
     return None
+
+
+def _sources_that_decide(sources: Path) -> list[Path]:
+    """The sources of a folder, and of the modules and packages of ours that they import names from."""
+    root = Path(__file__).parents[1]
+    found = set(sources.glob("*.py"))
+    for module in {name for path in found for name in _IMPORTS.findall(path.read_text(encoding="utf-8"))}:
+        place = root.joinpath(*module.split("."))
+        found |= {place.with_suffix(".py")} if place.with_suffix(".py").exists() else set(place.glob("*.py"))
+    return sorted(found)
 
 
 def _cache_bases() -> Iterator[Path]:

@@ -103,15 +103,6 @@ class CompiledEngine:
                     progress(int(state.number[place.NOW]), num_ended)
 
 
-def warm_up(tell: Callable[[str], None] | None = None) -> None:
-    """Compiles the engine, or loads it from the cache, so that no later run has to."""
-    from simulator.program import ProgramBuilder  # noqa: PLC0415
-
-    builder = ProgramBuilder()
-    builder.milestone()
-    CompiledEngine(tell=tell).run(builder.build())
-
-
 def _to_stderr(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 

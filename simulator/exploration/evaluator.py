@@ -39,6 +39,9 @@ from simulator.workload.transformer import Decoder
 _LAYERS_TOGETHER = 20_000
 """Layers of all steps in one Program, about a hundred tasks each: what bounds the memory that a simulation takes."""
 
+_MOST_ELEMENTS = 1e15
+"""Elements of all FFN matrices above which nothing fits any memory."""
+
 _ONCE = Streams(
     names=("frame",), release_offsets=np.array([0, 1]), release_tick=np.array([0]), release_job=np.array([0]),
     policy=np.array([int(DropPolicy.FIFO)]), queue_depth=np.array([NONE]), in_flight=np.array([1]),
@@ -231,7 +234,9 @@ class Evaluator:
         cached = cache_elements(sizes, 1, self.prompt_tokens + self.decode_tokens) * self._platform.kv_bytes
         per_layer, rest = np.broadcast_arrays(weights(layer) + cached, weights(embedding) + weights(output))
         total: Ints = group["layers"] * per_layer[kind_of_point, 0] + rest[kind_of_point, 0]
-        return total
+        # Sizes of a study may be so large that whole numbers wrap round; as floats they do not.
+        elements = group["layers"].astype(np.float64) * group["hidden"] * group["ffn_width"] * group["experts"]
+        return np.where(elements > _MOST_ELEMENTS, np.iinfo(np.int64).max, total)
 
     def _phases(self) -> Iterator[tuple[PhaseName, int, Ints | None]]:
         """Name, rows that go through together, and contexts of the steps (None for a prefill)."""

@@ -1,6 +1,6 @@
 """What the simulation of one point gives, and the one place where points are simulated.
 
-How many points run at once is the business of `search.workers`, what is kept of them that of `search.store`.
+How many points run at once is the business of `exploration.workers`, what is kept of them that of `exploration.store`.
 """
 
 from __future__ import annotations

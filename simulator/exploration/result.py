@@ -105,6 +105,16 @@ class SearchResult:
         """Points whose simulation broke off."""
         return len(self.exploration.indices(Fate.FAILED))
 
+    @property
+    def num_open(self) -> int:
+        """Points that a sampler left undecided."""
+        return len(self.exploration.indices(Fate.OPEN))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether something is known about every point, so that what no simulated point does no point does."""
+        return self.num_open + self.num_failed == 0
+
     def values(self, index: int) -> dict[str, float]:
         """Loss and simulated values of one point, by key of the objective; NaN if it was not simulated."""
         return {
@@ -229,7 +239,10 @@ class SearchResult:
         }
 
     def _certificate(self) -> dict[str, Any]:
-        """The counts, which sum to the points, and for each discarded point one that dominates its bound."""
+        """The counts, and for each discarded point one that dominates its bound.
+
+        The six counts sum to the points; "open" are those that a sampler neither chose nor could rule out.
+        """
         discarded = self.exploration.indices(Fate.DISCARDED)
         return {
             "simulated": self.num_simulated,
@@ -237,6 +250,7 @@ class SearchResult:
             "over_limit": self.num_over_limit,
             "infeasible": self.num_infeasible,
             "failed": self.num_failed,
+            "open": self.num_open,
             "discarded_points": discarded.tolist(),
             "dominated_by": self.exploration.dominators[discarded].tolist(),
         }
@@ -250,18 +264,18 @@ class SearchResult:
         within = front[self.exploration.values[limited.key][front] <= limit]
         if len(within) == 0:
             least = limited.shown(float(np.min(self.exploration.values[limited.key][front])))
-            return None, f"no model keeps {limited.shown(limit)}; the least on the front is {least}"
+            models = "model" if self.is_complete else "simulated model"
+            return None, f"no {models} keeps {limited.shown(limit)}; the least on the front is {least}"
         loss, amount = (self.exploration.values[key][within] for key in ("loss", limited.key))
         return int(within[np.lexsort((within, amount, loss))[0]]), ""
 
     def _nothing_left(self) -> Infeasible:
-        """The error of a search without a front: the point that comes nearest to the limits, or why none can run."""
+        """The error of a search without a front: the point nearest to the limits, or what became of all points."""
         over = self.exploration.indices(Fate.OVER_LIMIT)
         if len(over) == 0:
-            first, reason = next(iter(self.exploration.reasons.items()))
             return Infeasible(
-                f"study {self.study.name}: none of its {len(self.space):,} points can run; "
-                f"{self.space.described(first)}: {reason}",
+                f"study {self.study.name}: none of its {len(self.space):,} points has values: "
+                f"{', '.join(self._without_values())}",
                 demand=len(self.space),
                 bound=0,
                 unit="points",
@@ -272,8 +286,9 @@ class SearchResult:
         name = list(limits)[int(np.argmax(excesses[:, place]))]
         objective, limit, index = OBJECTIVES[name], limits[name], int(over[place])
         needs = float(self._best_known(objective)[index])
+        points = "point" if self.is_complete else "simulated point"
         return Infeasible(
-            f"study {self.study.name}: no point keeps its limits; the nearest ({self.space.described(index)}) needs "
+            f"study {self.study.name}: no {points} keeps its limits; the nearest ({self.space.described(index)}) needs "
             f"{name} {objective.shown(needs)}, the limit is {objective.shown(limit)}, "
             f"short by {objective.shown(needs - limit)}",
             demand=needs,
@@ -281,6 +296,17 @@ class SearchResult:
             unit=objective.unit,
             hint="raise the limit, or give the space smaller models",
         )
+
+    def _without_values(self) -> Iterator[str]:
+        """How many points have no values for each reason, the first of them with its own words."""
+        for fate, what in ((Fate.INFEASIBLE, "cannot run"), (Fate.FAILED, "failed")):
+            indices = self.exploration.indices(fate)
+            if len(indices):
+                first = int(indices[0])
+                reason = self.exploration.reasons[first]
+                yield f"{len(indices):,} {what} ({self.space.described(first)}: {reason})"
+        if self.num_open:
+            yield f"{self.num_open:,} were not tried"
 
     def _best_known(self, objective: Objective) -> Floats:
         """Simulated values, and bounds where there are none."""

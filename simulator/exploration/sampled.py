@@ -54,10 +54,10 @@ def sampled_search(
     budget: int,
     seed: int,
     progress: Progress | None = None,
-) -> Exploration:
-    """The front among the points that a sampler chooses; a point that it does not choose stays open.
+) -> tuple[Exploration, list[str]]:
+    """The front among the points that a sampler chooses, and warnings; a point that it does not choose stays open.
 
-    What a bound already rules out is not offered to the sampler.
+    What a bound already rules out is not offered to the sampler. If that is every point, there is nothing to choose.
 
     Args:
         places: the rows of the space.
@@ -71,10 +71,12 @@ def sampled_search(
         progress: called after every batch; what is left is the rest of the budget.
     Raises:
         MissingExtraError: when the extra `search` is not installed.
-        SpecError: when the budget is too small.
+        SpecError: when the budget is too small, or the sampler finds no point.
     """
     ledger = Ledger(bounds, objectives, limits)
     can_be_simulated = ledger.is_open()
+    if not can_be_simulated.any():
+        return ledger.finished(), []
 
     def allowed(point: Mapping[str, Any]) -> bool:
         row = places.row(point)
@@ -90,11 +92,18 @@ def sampled_search(
 
     if progress is not None:
         progress(0, 0, budget, budget)
-    sample(
+    chosen = sample(
         places.dimensions, allowed, evaluate_batch,
         method=method, num_objectives=len(objectives), budget=budget, seed=seed,
     )  # fmt: skip
-    return ledger.finished()
+    num_left = int(np.count_nonzero(ledger.is_open()))
+    warnings = []
+    if chosen.is_exhausted and num_left:
+        warnings.append(
+            f"the sampler {method} gave up after {len(chosen.points):,} of {budget:,} points: "
+            f"{num_left:,} more could be simulated, but it found none of them"
+        )
+    return ledger.finished(), warnings
 
 
 def _places(name: str, values: Sequence[Value], column: Column) -> Indices:

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 Method = Literal["nsga2", "tpe"]
 Allowed = Callable[[Point], bool]
-"""Whether a combination of values keeps the rules."""
+"""Whether a combination of values may be simulated."""
 EvaluateBatch = Callable[[Sequence[Point]], Sequence[Sequence[float] | None]]
 """The objectives of points, all to be minimised, in their order; None where a point is infeasible."""
 
 _MOST_REFUSALS: Final = 1000
-"""So many draws in a row that break a rule: the sampler finds no further point."""
+"""So many draws in a row that may not be simulated: the sampler finds no further point."""
 _MOST_BARREN_BATCHES: Final = 5
 """So many batches in a row without a point that was not simulated before: the same."""
 _REFERENCE_FACTOR: Final = 1.1
@@ -45,8 +45,6 @@ class Sample:
     points: tuple[dict[str, Any], ...]
     vectors: tuple[tuple[float, ...] | None, ...]
     """The objectives of each point; None where it is infeasible."""
-    num_draws: int
-    """Draws, with repeated points and those that break a rule."""
     is_exhausted: bool
     """Whether the sampler stopped before its budget was spent, because it found no further point."""
 
@@ -69,11 +67,11 @@ def sample(
     seed: int,
     population_size: int = 50,
 ) -> Sample:
-    """Draws points, and simulates those that keep the rules and are new, until the budget is spent.
+    """Draws points, and simulates those that are allowed and new, until the budget is spent.
 
     Args:
         dimensions: the values of each dimension; a dimension of numbers only is taken as ordered.
-        allowed: the rules; it is asked for every draw, so it should cost nothing.
+        allowed: which points may be simulated; it is asked for every draw, so it should cost nothing.
         evaluate_batch: simulates.
         method: NSGA-II, or the tree-structured Parzen estimator.
         num_objectives: length of a vector of objectives.
@@ -82,7 +80,7 @@ def sample(
         population_size: points of a batch; for NSGA-II also those of a generation.
     Raises:
         MissingExtraError: when the extra `search` is not installed.
-        SpecError: when budget or population are too small, or no point that keeps the rules is found.
+        SpecError: when budget or population are too small, or no point that may be simulated is found.
     """
     if budget < 1:
         raise SpecError(f"budget: must be at least 1 point, got {budget}")
@@ -116,7 +114,6 @@ class _Walk:
         )
         self._vectors: dict[tuple[int, ...], tuple[float, ...] | None] = {}
         self._points: list[dict[str, Any]] = []
-        self._num_draws = 0
 
     def until(self, budget: int, batch_size: int, evaluate_batch: EvaluateBatch) -> Sample:
         """Goes on until the budget is spent or no further point is found."""
@@ -134,16 +131,18 @@ class _Walk:
             if len(draws) < batch_size:
                 break
         if not self._points:
-            raise SpecError(f"rules: {_MOST_REFUSALS} combinations in a row break a rule", hint="loosen the rules")
+            raise SpecError(
+                f"sampler: {_MOST_REFUSALS} combinations in a row break a rule, exceed a limit or do not fit",
+                hint="loosen the rules or the limits",
+            )
         vectors = tuple(self._vectors.values())
-        return Sample(tuple(self._points), vectors, self._num_draws, is_exhausted=len(self._points) < budget)
+        return Sample(tuple(self._points), vectors, is_exhausted=len(self._points) < budget)
 
     def _batch(self, size: int) -> Iterator[_Draw]:
-        """Draws that keep the rules; fewer than asked for if too many in a row break one."""
+        """Draws that are allowed; fewer than asked for if too many in a row are not."""
         num_drawn = num_refusals = 0
         while num_drawn < size and num_refusals < _MOST_REFUSALS:
             trial = self._study.ask(self._distributions)
-            self._num_draws += 1
             key = tuple(trial.params[name] for name in self._values)
             point = {name: values[place] for (name, values), place in zip(self._values.items(), key, strict=True)}
             if self._allowed(point):

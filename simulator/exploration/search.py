@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, get_args
 
 from simulator.catalog import Catalog
-from simulator.errors import SpecError, nearest
+from simulator.errors import Infeasible, SpecError, nearest
 from simulator.exploration.evaluator import Evaluator
 from simulator.exploration.exact import Indices, Progress, exact_search
 from simulator.exploration.law import LossLaw, total_loss
@@ -89,10 +89,11 @@ def search_study(
 
         objectives = [OBJECTIVES[name].key for name in study.objectives]
         limits = {OBJECTIVES[name].key: limit for name, limit in study.limits.by_objective().items()}
+        sampler_warnings: list[str] = []
         if sampler == "exact":
             exploration = exact_search(bounds, objectives, simulate_batch, limits=limits, progress=steps.after_batch)
         else:
-            exploration = sampled_search(
+            exploration, sampler_warnings = sampled_search(
                 Places(study, space), bounds, objectives, simulate_batch, limits=limits, method=sampler,
                 budget=budget or 0, seed=study.seed if seed is None else seed, progress=steps.after_batch,
             )  # fmt: skip
@@ -105,7 +106,7 @@ def search_study(
         timings_s=timings_s,
         evaluator=evaluator,
         sampler=sampler,
-        warnings=_warnings(law, space),
+        warnings=(*_warnings(law, space), *sampler_warnings),
         num_reused=runner.num_reused,
         reference=reference,
     )
@@ -158,6 +159,8 @@ def _reference(study: Study, catalog: Catalog, evaluator: Evaluator, law: LossLa
     precision = study.precision or workload.pipeline[0].precision
     try:
         return Reference.of(workload, precision, evaluator, law)
+    except Infeasible:
+        raise
     except SpecError as error:
         raise SpecError(f"study {study.name}: reference: {error.message}", hint=error.hint) from None
 

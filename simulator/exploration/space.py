@@ -82,11 +82,11 @@ class Space:
 
     def point(self, index: int) -> dict[str, Any]:
         """A row as plain Python values; None for a window that holds all tokens."""
-        return {name: _plain(column[index].item()) for name, column in self.columns.items()}
+        return {name: _plain(name, column[index].item()) for name, column in self.columns.items()}
 
     def values(self, name: str) -> list[Any]:
         """A column as plain Python values, one per point."""
-        return [_plain(value) for value in self.columns[name].tolist()]
+        return [_plain(name, value) for value in self.columns[name].tolist()]
 
     def coordinates(self, index: int) -> dict[str, Any]:
         """The sizes that vary, of one point."""
@@ -158,7 +158,7 @@ def _rules_of(study: Study, mesh: Mapping[str, Column]) -> dict[str, Column]:
     """The rules of the study, as truth values."""
     numbers = {name: mesh[name].astype(np.float64) for name in RULE_NAMES}
     rules = {}
-    with np.errstate(divide="ignore", invalid="ignore"):  # a division by zero keeps no rule
+    with np.errstate(invalid="ignore"):  # a window that holds all tokens is infinite: what is left of it is no number
         for position, text in enumerate(study.rules):
             try:
                 rules[text] = np.asarray(Rule.parsed(text, RULE_NAMES).holds(numbers))
@@ -197,8 +197,11 @@ def _empty(study: Study, rules: Mapping[str, Column]) -> SpecError:
     return SpecError(message, hint="change one of these rules, or give the sizes that they name other values")
 
 
-def _plain(value: Any) -> Any:
-    return None if value == np.inf else value
+def _plain(name: str, value: Any) -> Any:
+    """A value as a study has it: windows are whole numbers, kept as floats only because some are infinite."""
+    if name == "attention_window":
+        return None if value == np.inf else int(value)
+    return value
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,7 @@
 """ProgramBuilder: writes a Program by hand, one task at a time.
 
 For worked examples, tests and users' own experiments. Lowering does not use it: a model has hundreds of thousands
-of tasks, and `simulator.program.template` joins them as arrays.
+of tasks, and `simulator.lowering.emit` writes them as arrays.
 """
 
 from __future__ import annotations

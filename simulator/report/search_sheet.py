@@ -45,7 +45,7 @@ def search_sheet(result: SearchResult, width: int = WIDTH, *, share_of_exact: fl
     ]
     if result.study.applications:
         parts.append(Group(*_applications(result)))
-    if result.reference is not None:
+    if result.reference is not None and any(objective.is_latency for objective in result.objectives):
         parts.append(Group(*_comparisons(result, result.reference)))
     makeup = _makeup_table(result)
     if makeup.row_count:
@@ -97,10 +97,16 @@ def _headline(result: SearchResult, share_of_exact: float | None) -> Iterator[st
     yield "; ".join(parts)
     yield "time: " + ", ".join(f"{part} {format_quantity(time_s, 's')}" for part, time_s in result.timings_s.items())
     titles = [objective.title for objective in result.objectives]
-    exactness = "exact" if result.sampler == "exact" else "of the points simulated"
-    yield f"Front in {', '.join(titles[:-1])} and {titles[-1]}: {len(result.front):,} points, {exactness}"
+    yield f"Front in {', '.join(titles[:-1])} and {titles[-1]}: {len(result.front):,} points, {_exactness(result)}"
     if share_of_exact is not None:
         yield f"It dominates {100 * share_of_exact:.2f} % of the volume that the exact front dominates"
+
+
+def _exactness(result: SearchResult) -> str:
+    if result.sampler != "exact":
+        return "of the points simulated"
+    failed = result.num_failed
+    return f"exact but for {failed:,} {'points' if failed > 1 else 'point'} that failed" if failed else "exact"
 
 
 def _reused(result: SearchResult) -> str:
@@ -155,7 +161,7 @@ def _applications(result: SearchResult) -> Iterator[RenderableType]:
 def _comparisons(result: SearchResult, reference: Reference) -> Iterator[RenderableType]:
     """The best points no slower than the reference, and what others found."""
     comparisons = {comparison.objective: comparison for comparison in result.comparisons()}
-    yield Text(f"Beside {reference.name}, with the tokens and the precision of the study")
+    yield Text(f"Beside {reference.name}, with the tokens of the study and in {_precision(reference)}")
     for objective in result.objectives:
         if objective in comparisons:
             comparison = comparisons[objective]
@@ -239,9 +245,13 @@ def _reference_sizes(reference: Reference, names: Sequence[str]) -> list[str]:
     assert decoder is not None  # a reference has one
     derived = {
         "ffn_ratio": decoder.top_k * decoder.ffn_width / decoder.hidden,
-        "precision": reference.workload.pipeline[0].precision,
+        "precision": _precision(reference),
     }
     return [_size(derived[name] if name in derived else getattr(decoder, name)) for name in names]
+
+
+def _precision(reference: Reference) -> str:
+    return reference.workload.pipeline[0].precision
 
 
 def _size(value: object) -> str:

@@ -3,7 +3,8 @@
     hidden >= 64 * layers
     ffn_width % 128 == 0 and (experts == 1 or top_k < experts)
 
-A rule has names of sizes, numbers, the operators + - * / // %, comparisons, `and`, `or` and `not`; nothing else.
+A rule has names of sizes, numbers, the operators + - * / // %, comparisons, `and`, `or` and `not`; nothing else. A point
+at which it divides by zero anywhere does not keep it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _ARITHMETIC: Final[dict[type[ast.operator], Callable[[Any, Any], Any]]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
 }
+_DIVISIONS: Final = (ast.Div, ast.FloorDiv, ast.Mod)
 _COMPARISON: Final[dict[type[ast.cmpop], Callable[[Any, Any], Any]]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -71,13 +73,13 @@ class Rule:
     def holds(self, columns: Mapping[str, Any]) -> Any:
         """Whether the condition holds: one truth value for each element of the columns, which must broadcast.
 
-        Raises:
-            SpecError: when it divides a number by zero.
+        Where a divisor is zero it does not hold, whatever it says of the quotient.
         """
-        try:
-            return _value(self._tree, columns)
-        except ZeroDivisionError:
-            raise SpecError(f"must not divide by zero, got {written(self.text)}") from None
+        zero_divisors: list[Any] = []
+        holds = _value(self._tree, columns, zero_divisors)
+        for is_zero in zero_divisors:
+            holds = holds & (is_zero ^ True)
+        return holds
 
 
 def _check_condition(node: ast.expr, names: Collection[str]) -> None:
@@ -108,6 +110,8 @@ def _check_number(node: ast.expr, names: Collection[str]) -> None:
     elif isinstance(node, ast.BinOp):
         if type(node.op) not in _ARITHMETIC:
             raise _refusal(node, "must calculate with + - * / // %")
+        if isinstance(node.op, _DIVISIONS) and isinstance(node.right, ast.Constant) and node.right.value == 0:
+            raise _refusal(node, "must not divide by zero")
         _check_number(node.left, names)
         _check_number(node.right, names)
     elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -125,27 +129,37 @@ def _refusal(node: ast.expr, rule: str) -> SpecError:
     return SpecError(f"{rule}, got {written(ast.unparse(node))}", hint=_EXAMPLE)
 
 
-def _value(node: ast.expr, columns: Mapping[str, Any]) -> Any:
-    """The value of a checked expression."""
+def _value(node: ast.expr, columns: Mapping[str, Any], zero_divisors: list[Any]) -> Any:
+    """The value of a checked expression; notes where each of its divisors is zero, and divides by one there."""
+
+    def value(part: ast.expr) -> Any:
+        return _value(part, columns, zero_divisors)
+
     if isinstance(node, ast.Name):
         return columns[node.id]
     if isinstance(node, ast.Constant):
         return node.value
     if isinstance(node, ast.BinOp):
-        return _ARITHMETIC[type(node.op)](_value(node.left, columns), _value(node.right, columns))
+        left, right = value(node.left), value(node.right)
+        if isinstance(node.op, _DIVISIONS):
+            is_zero = right == 0
+            zero_divisors.append(is_zero)
+            right = right + is_zero
+        return _ARITHMETIC[type(node.op)](left, right)
     if isinstance(node, ast.UnaryOp):
-        operand = _value(node.operand, columns)
+        operand = value(node.operand)
         return operand ^ True if isinstance(node.op, ast.Not) else -operand
     if isinstance(node, ast.Compare):
-        numbers = [_value(part, columns) for part in (node.left, *node.comparators)]
+        numbers = [value(part) for part in (node.left, *node.comparators)]
         parts = [
             _COMPARISON[type(comparison)](left, right)
             for comparison, left, right in zip(node.ops, numbers[:-1], numbers[1:], strict=True)
         ]
         return _joined(parts, operator.and_)
     assert isinstance(node, ast.BoolOp)
-    parts = [_value(part, columns) for part in node.values]
-    return _joined(parts, operator.and_ if isinstance(node.op, ast.And) else operator.or_)
+    return _joined(
+        [value(part) for part in node.values], operator.and_ if isinstance(node.op, ast.And) else operator.or_
+    )
 
 
 def _joined(parts: list[Any], join: Callable[[Any, Any], Any]) -> Any:

@@ -104,7 +104,7 @@ class Limits(Spec):
     total: ChosenDuration | None = None
     """Latency of prefill and decode."""
     memory: ChosenCapacity | None = None
-    """Weights, KV cache and activations in DRAM."""
+    """Weights and KV cache in DRAM."""
 
     def by_objective(self) -> dict[str, float]:
         """The limits that are given, in base units, by the name of the objective."""

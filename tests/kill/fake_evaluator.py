@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,3 +80,12 @@ class FakeEvaluator:
         except FileExistsError:
             return False
         return True
+
+
+class FakeManyEvaluator(FakeEvaluator):
+    """Simulates points together: the same calls and values."""
+
+    def simulate_many(self, points: Sequence[Mapping[str, Any]]) -> list[dict[str, float] | Infeasible]:
+        with (self.notes / "together").open("a") as together:
+            together.write(f"{len(points)}\n")
+        return [self.simulate(point) for point in points]

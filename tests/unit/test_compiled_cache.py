@@ -10,7 +10,8 @@ from pathlib import Path
 import numba
 import pytest
 
-from simulator.compiled import _cache_folder, _numba_cache_in
+import simulator
+from simulator.compiled import _cache_folder, _numba_cache_in, _sources_that_decide
 
 SOURCE = """
 from simulator.compiled import compiled, told
@@ -57,6 +58,26 @@ def test_a_change_of_any_source_in_the_folder_compiles_anew(
     assert _cache_folder(sources) == before
     (sources / "other.py").write_text("half = 0.5\n")
     assert _cache_folder(sources) != before
+
+
+def test_a_module_whose_constants_are_in_the_code_counts_too() -> None:
+    package = Path(simulator.__file__).parent
+    decide = _sources_that_decide(package / "engine" / "kernel")
+    for path in ("units.py", "engine/interface.py", "program/columns.py", "engine/kernel/rounds.py"):
+        assert package / path in decide, path
+    assert package / "report" / "style.py" not in decide
+
+
+def test_a_cache_that_others_can_write_is_not_used(
+    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROADLINE_CACHE", str(tmp_path / "shared"))
+    folder = _cache_folder(sources)
+    assert folder is not None
+    assert folder.parent == tmp_path / "shared"
+    folder.chmod(0o777)
+    other = _cache_folder(sources)
+    assert other is None or other.parent != tmp_path / "shared"
 
 
 def test_the_first_folder_that_can_be_written_is_taken(

@@ -10,7 +10,7 @@ import pytest
 from simulator.errors import EngineError, SpecError
 from simulator.exploration.outcome import Outcome
 from simulator.exploration.runner import Runner
-from tests.kill.fake_evaluator import FakeEvaluator, values_of
+from tests.kill.fake_evaluator import FakeEvaluator, FakeManyEvaluator, values_of
 
 JOBS = [1, 2]
 
@@ -117,6 +117,18 @@ def test_a_point_that_ends_two_workers_is_given_up_alone_and_tried_again_by_the_
     with Runner(FakeEvaluator(tmp_path), folder=tmp_path / "results", resume=True) as runner:
         assert runner.simulate(points(*range(8))) == answers(*range(8))
         assert runner.num_simulated == 1
+
+
+def test_points_simulated_together_that_end_a_worker_are_simulated_alone_so_that_only_one_is_given_up(
+    tmp_path: Path,
+) -> None:
+    evaluator = FakeManyEvaluator(tmp_path, always_fatal=frozenset({3}))
+    with Runner(evaluator, jobs=2) as runner:
+        outcomes = runner.simulate(points(*range(8)))
+    assert [outcomes[number] for number in (0, 1, 2, 4, 5, 6, 7)] == answers(0, 1, 2, 4, 5, 6, 7)
+    assert outcomes[3].has_failed
+    # two groups of four; the group of 3 is taken apart, and 3 alone ends two workers more
+    assert Counter((tmp_path / "together").read_text().split()) == Counter({"4": 2, "1": 5})
 
 
 @pytest.mark.parametrize("jobs", JOBS)

@@ -88,6 +88,8 @@ def test_a_window_without_an_end_is_infinite_in_columns(tiny_catalogue: Any) -> 
     space = space_of(tiny_catalogue, **{"space.attention_window": [512, None]})
     assert set(space.columns["attention_window"].tolist()) == {512.0, np.inf}
     assert space.point(1)["attention_window"] is None
+    window = space.point(0)["attention_window"]
+    assert (window, type(window)) == (512, int)
     assert "attention_window all" in space.described(1)
     kept = space_of(tiny_catalogue, **{"space.attention_window": [512, None], "rules": ["attention_window > 1000"]})
     assert set(kept.values("attention_window")) == {None}

@@ -1,0 +1,63 @@
+"""What a point of a space needs: alone, among others, and by its lower bound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from simulator.catalog import Catalog
+from simulator.errors import Infeasible
+from simulator.exploration.evaluator import Evaluator
+from simulator.exploration.space import Space
+
+DIMENSIONS: dict[str, Any] = {
+    "space.layers": [2, 3], "space.hidden": [128, 192], "space.ffn_ratio": [1, 2], "space.kv_heads": [1, "heads"],
+    "space.experts": [1, 4], "space.attention_window": [None, 4], "fixed.vocabulary": 1000, "fixed.head_dim": 64,
+    "prompt_tokens": 6, "decode_tokens": 3,
+}  # fmt: skip
+KEYS = ("prefill_s", "decode_s", "total_s", "memory_bytes")
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    return Evaluator.of(Catalog().load_study("plas-orin", DIMENSIONS), Catalog())
+
+
+@pytest.fixture(scope="module")
+def space() -> Space:
+    return Space.of(Catalog().load_study("plas-orin", DIMENSIONS))
+
+
+def test_points_simulated_together_need_what_each_needs_alone_and_never_less_than_their_bounds(
+    evaluator: Evaluator, space: Space
+) -> None:
+    points = [space.point(index) for index in range(len(space))]
+    bounds = evaluator.bounds(space.columns)
+    together = evaluator.simulate_many(points)
+    for index in range(0, len(space), 5):
+        assert together[index] == evaluator.simulate(points[index])
+    for index, found in enumerate(together):
+        assert isinstance(found, dict)
+        assert all(found[key] >= bounds[key][index] for key in KEYS)
+        assert found["memory_bytes"] == bounds["memory_bytes"][index]
+
+
+def test_sizes_that_no_whole_number_holds_fit_no_memory(evaluator: Evaluator, space: Space) -> None:
+    column = {name: values[:1].copy() for name, values in space.columns.items()}
+    for name, size in (("layers", 100_000), ("hidden", 2**22), ("ffn_width", 2**22), ("experts", 64), ("heads", 2**16)):
+        column[name] = np.array([size])
+    bounds = evaluator.bounds(column)
+    assert bounds["memory_bytes"][0] > 1e18
+    assert np.isinf(bounds["total_s"][0])
+
+
+def test_a_point_that_does_not_fit_says_so_alone_and_among_others(evaluator: Evaluator, space: Space) -> None:
+    large = {**space.point(0), "layers": 5000, "hidden": 8192, "ffn_width": 32768, "heads": 128}
+    with pytest.raises(Infeasible, match="does not fit its DRAM") as alone:
+        evaluator.simulate(large)
+    small, among = evaluator.simulate_many([space.point(0), large])
+    assert small == evaluator.simulate(space.point(0))
+    assert isinstance(among, Infeasible)
+    assert among.message == alone.value.message
