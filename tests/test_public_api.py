@@ -55,7 +55,7 @@ def test_a_search_from_python_has_the_keys_that_scripts_depend_on(tiny_catalogue
     values = {"loss", "prefill_s", "decode_s", "total_s", "memory_bytes"}
     assert all(entry.keys() == {"index", "point", "loss_terms", *values} for entry in tree["front"])
     assert tree["certificate"].keys() == {
-        "simulated", "discarded", "over_limit", "infeasible", "failed", "discarded_points", "dominated_by"
+        "simulated", "discarded", "over_limit", "infeasible", "failed", "open", "discarded_points", "dominated_by"
     }  # fmt: skip
     assert tree["applications"][0].keys() == {"name", "limits", "limit", "index", "reason"}
     assert tree["reference"].keys() == {"name", "loss_terms", "comparisons", *values}

@@ -18,7 +18,7 @@ class Reference:
 
     name: str
     workload: Workload
-    """With the tokens and the precision of the study."""
+    """With the tokens of the study, and its precision unless that is a dimension."""
     loss_terms: Mapping[str, float]
     """Nats, by name of the term."""
     values: Mapping[str, float]

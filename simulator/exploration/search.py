@@ -159,7 +159,8 @@ def _reference(study: Study, catalog: Catalog, evaluator: Evaluator, law: LossLa
     precision = study.precision or workload.pipeline[0].precision
     try:
         return Reference.of(workload, precision, evaluator, law)
-    except Infeasible:
+    except Infeasible as error:  # keeps its demand and bound
+        error.message = f"study {study.name}: reference: {error.message}"
         raise
     except SpecError as error:
         raise SpecError(f"study {study.name}: reference: {error.message}", hint=error.hint) from None

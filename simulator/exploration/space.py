@@ -50,7 +50,7 @@ class Space:
         """The space of a study.
 
         Raises:
-            SpecError: when no point is left, there are too many, or a rule cannot be evaluated.
+            SpecError: when no point is left, or there are too many.
         """
         if study.num_combinations > MOST_COMBINATIONS:
             raise SpecError(
@@ -157,14 +157,9 @@ def _derive(mesh: dict[str, Column]) -> None:
 def _rules_of(study: Study, mesh: Mapping[str, Column]) -> dict[str, Column]:
     """The rules of the study, as truth values."""
     numbers = {name: mesh[name].astype(np.float64) for name in RULE_NAMES}
-    rules = {}
-    with np.errstate(invalid="ignore"):  # a window that holds all tokens is infinite: what is left of it is no number
-        for position, text in enumerate(study.rules):
-            try:
-                rules[text] = np.asarray(Rule.parsed(text, RULE_NAMES).holds(numbers))
-            except SpecError as error:
-                raise SpecError(f"study {study.name}: rules.{position}: {error.message}", hint=error.hint) from None
-    return rules
+    # a window that holds all tokens is infinite, its remainder no number
+    with np.errstate(over="ignore", invalid="ignore"):
+        return {text: np.asarray(Rule.parsed(text, RULE_NAMES).holds(numbers)) for text in study.rules}
 
 
 def _taken(values: Column, rows: tuple[npt.NDArray[np.intp], ...]) -> Column:

@@ -3,8 +3,8 @@
     hidden >= 64 * layers
     ffn_width % 128 == 0 and (experts == 1 or top_k < experts)
 
-A rule has names of sizes, numbers, the operators + - * / // %, comparisons, `and`, `or` and `not`; nothing else. A point
-at which it divides by zero anywhere does not keep it.
+A rule has names of sizes, numbers, the operators + - * / // %, comparisons, `and`, `or` and `not`; nothing else.
+A point at which a rule divides by zero does not keep it.
 """
 
 from __future__ import annotations
@@ -138,7 +138,8 @@ def _value(node: ast.expr, columns: Mapping[str, Any], zero_divisors: list[Any])
     if isinstance(node, ast.Name):
         return columns[node.id]
     if isinstance(node, ast.Constant):
-        return node.value
+        assert isinstance(node.value, int | float)  # checked
+        return float(node.value)  # as the columns are: a product of integers may be beyond all floats
     if isinstance(node, ast.BinOp):
         left, right = value(node.left), value(node.right)
         if isinstance(node.op, _DIVISIONS):
@@ -157,9 +158,8 @@ def _value(node: ast.expr, columns: Mapping[str, Any], zero_divisors: list[Any])
         ]
         return _joined(parts, operator.and_)
     assert isinstance(node, ast.BoolOp)
-    return _joined(
-        [value(part) for part in node.values], operator.and_ if isinstance(node.op, ast.And) else operator.or_
-    )
+    parts = [value(part) for part in node.values]
+    return _joined(parts, operator.and_ if isinstance(node.op, ast.And) else operator.or_)
 
 
 def _joined(parts: list[Any], join: Callable[[Any, Any], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,7 @@ def test_a_result_is_plain_json_with_the_keys_that_scripts_depend_on(shapes: Stu
     assert tree["limits"] == {"memory_bytes": 2**30}
     assert (tree["combinations"], tree["points"]) == (36, 18)
     certificate = tree["certificate"]
-    parts = ("simulated", "discarded", "over_limit", "infeasible", "failed")
+    parts = ("simulated", "discarded", "over_limit", "infeasible", "failed", "open")
     assert sum(certificate[part] for part in parts) == tree["points"]
     assert len(certificate["discarded_points"]) == len(certificate["dominated_by"]) == tree["discarded"] > 0
     # one KV head is best, and each of the work 48, 64, 96, 128, 192 (and 8/3 of 48) has one model at least
@@ -233,5 +234,46 @@ def test_the_nearest_point_is_that_of_the_smallest_worst_excess(shapes: Study) -
 
 def test_where_no_point_can_run_the_reason_is_given(shapes: Study) -> None:
     reasons = dict.fromkeys(range(18), Outcome(None, "needs 9 GB of DRAM"))
-    with pytest.raises(Infeasible, match=r"none of its 18 points can run; layers 1, .*: needs 9 GB of DRAM"):
+    with pytest.raises(Infeasible, match=r"none of its 18 points has values: 18 cannot run \(layers 1, .*: needs 9 GB"):
         explored(shapes, reasons=reasons)
+
+
+def test_a_point_whose_simulation_broke_off_is_not_said_to_be_unable_to_run(shapes: Study) -> None:
+    reasons = {index: Outcome(None, "killed", has_failed=True) for index in range(18)}
+    with pytest.raises(Infeasible) as caught:
+        explored(shapes, reasons=reasons)
+    assert "none of its 18 points has values: 18 failed (layers 1, " in str(caught.value)
+    assert "cannot run" not in str(caught.value)
+    reasons[0] = Outcome(None, "needs 9 GB")
+    with pytest.raises(
+        Infeasible, match=r"1 cannot run \(layers 1, .*: needs 9 GB\), 17 failed \(layers 1, .*: killed\)"
+    ):
+        explored(shapes, reasons=reasons)
+
+
+def test_points_that_a_sampler_did_not_try_are_counted_apart(shapes: Study) -> None:
+    result = explored(shapes)
+    result.exploration.fates[:] = Fate.OPEN
+    result.exploration.fates[3] = Fate.INFEASIBLE
+    result.exploration.reasons[3] = "needs 9 GB"  # type: ignore[index]
+    with pytest.raises(Infeasible, match=r"1 cannot run \(.*: needs 9 GB\), 17 were not tried"):
+        replace(result)
+
+
+def test_the_counts_of_a_certificate_sum_to_the_points_with_a_sampler_too(shapes: Study) -> None:
+    result = explored(shapes)
+    discarded = result.exploration.indices(Fate.DISCARDED)
+    result.exploration.fates[discarded] = Fate.OPEN
+    counts = {name: count for name, count in result.to_dict()["certificate"].items() if isinstance(count, int)}
+    assert counts["open"] == len(discarded) > 0
+    assert sum(counts.values()) == 18
+
+
+def test_a_limit_is_said_to_be_kept_by_no_model_only_where_all_are_known(shapes: Study) -> None:
+    study = shapes.with_values({"applications.door.total": "1 ms"})
+    best = int(explored(study).front[0])  # nothing has a lower loss, so it is simulated in any case
+    (choice,) = explored(study, {best: Outcome(None, "killed", has_failed=True)}).choices()
+    assert choice.reason == "no simulated model keeps 1 ms; the least on the front is 4.8 ms"
+    reasons = {0: Outcome(None, "killed", has_failed=True)}
+    with pytest.raises(Infeasible, match="no simulated point keeps its limits"):
+        explored(shapes.with_values({"limits.total": "4.5 ms"}), reasons)  # 4.32 ms by its bound

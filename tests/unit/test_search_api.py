@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 import simulator
-from simulator.errors import MissingExtraError, SpecError
+from simulator.errors import Infeasible, MissingExtraError, SpecError
+from simulator.exploration import samplers
 
 
 @pytest.fixture
@@ -108,6 +109,25 @@ def test_a_sampler_is_not_offered_what_a_limit_rules_out_by_its_bound(search: An
     simulated = result.exploration.is_simulated
     assert set(result.space.columns["layers"][simulated].tolist()) == {1}
     assert result.num_simulated == int((result.space.columns["layers"] == 1).sum()) == 7
+
+
+def test_a_sampler_without_a_point_to_choose_blames_the_limit(search: Any) -> None:
+    with pytest.raises(Infeasible, match=r"no point keeps its limits; the nearest .* the limit is 1 ns"):
+        search(sampler="nsga2", budget=30, overrides={"limits.total": "1 ns"})
+
+
+def test_a_sampler_that_gives_up_is_a_warning(search: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One refusal ends it here; half of the combinations break a rule, so it cannot reach all 18 points."""
+    pytest.importorskip("optuna")
+    assert not any("gave up" in warning for warning in search(sampler="nsga2", budget=4, seed=1).warnings)
+    monkeypatch.setattr(samplers, "_MOST_REFUSALS", 1)
+    result = search(sampler="nsga2", budget=18, seed=2)
+    num_simulated = result.num_simulated
+    assert 0 < num_simulated < 18
+    assert (
+        f"the sampler nsga2 gave up after {num_simulated} of 18 points: {18 - num_simulated} more could be simulated, "
+        "but it found none of them"
+    ) in result.warnings
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,32 @@ def test_nothing_but_a_condition_on_sizes_can_be_written(text: str, message: str
     assert message in str(caught.value)
 
 
-def test_no_rule_divides_a_number_by_zero() -> None:
-    with pytest.raises(SpecError, match='must not divide by zero, got "layers < 1 / 0"'):
-        Rule.parsed("layers < 1 / 0", NAMES).holds({"layers": LAYERS})
+@pytest.mark.parametrize("text", ["layers < 1 / 0", "layers // 0.0 < 1", "not 1 % 0 == layers"])
+def test_no_rule_divides_by_the_number_zero(text: str) -> None:
+    with pytest.raises(SpecError, match="must not divide by zero, got"):
+        Rule.parsed(text, NAMES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hidden / experts > 5",
+        "not hidden / experts < 5",
+        "hidden // experts > 5",
+        "hidden % experts != 1",
+        "experts == 0 or hidden / experts > 5",
+        "hidden > 1 / (experts * layers)",
+        "hidden / (layers / experts) > 5",
+    ],
+)
+def test_where_a_divisor_is_zero_the_whole_rule_is_false(text: str) -> None:
+    """All of these hold for two experts, and quotients by zero that are infinite or no number would keep most."""
+    rule = Rule.parsed(text, NAMES)
+    columns = {"hidden": np.array([64.0, 64.0, 0.0]), "experts": np.array([2.0, 0.0, 0.0]), "layers": np.ones(3)}
+    assert rule.holds(columns).tolist() == [True, False, False]
+    assert rule.holds({"hidden": 64.0, "experts": 0.0, "layers": 1.0}) is False
+
+
+def test_a_product_of_numbers_beyond_all_floats_is_infinite() -> None:
+    product = " * ".join(["9007199254740992"] * 22)  # 2^53 each, 2^1166 together
+    assert Rule.parsed(f"layers < {product}", NAMES).holds({"layers": LAYERS}).tolist() == [True] * 3

@@ -83,7 +83,6 @@ def test_every_point_keeps_the_rules_and_is_simulated_once_within_the_budget(met
     assert len({tuple(point.values()) for point in result.points}) == len(result.points) == 110 == sum(batches)
     assert max(batches) <= 20
     assert result.vectors == tuple(map(seconds_and_loss, result.points))
-    assert result.num_draws > 110
     assert not result.is_exhausted
 
 
@@ -154,7 +153,9 @@ def test_a_sampler_misses_less_of_the_exact_front_than_chance_does(method: str, 
 
 
 def test_rules_that_nothing_keeps_are_an_error() -> None:
-    with pytest.raises(SpecError, match="rules: 1000 combinations in a row break a rule"):
+    with pytest.raises(
+        SpecError, match="sampler: 1000 combinations in a row break a rule, exceed a limit or do not fit"
+    ):
         sample(DIMENSIONS, lambda _: False, evaluate_all, num_objectives=2, budget=5, seed=1)
 
 

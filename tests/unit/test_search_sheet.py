@@ -82,6 +82,13 @@ def test_points_that_cannot_run_or_are_over_a_limit_are_counted_where_there_are_
     assert "infeasible 2 (5.0 %); failed, so unknown 1 (2.5 %)" in headline
 
 
+@pytest.mark.parametrize(("num_failed", "words"), [(1, "1 point that failed"), (2, "2 points that failed")])
+def test_a_front_is_exact_but_for_the_points_that_failed(result: Result, num_failed: int, words: str) -> None:
+    explored = result(num_front=10)
+    explored.exploration.fates[:num_failed] = Fate.FAILED
+    assert f"10 points, exact but for {words}" in " ".join(lines_of(explored)[3:7])
+
+
 def test_a_short_front_is_shown_whole(result: Result) -> None:
     lines = lines_of(result(num_front=20))
     # points 20 to 39, the lowest loss first
@@ -129,6 +136,20 @@ def test_what_is_won_over_the_reference_is_said_for_each_latency(result: Result)
 def test_a_reference_quicker_than_the_front_is_said_to_be_so(result: Result) -> None:
     text = "\n".join(lines_of(result(reference=reference(loss=5.0, decode_s=0.001))))
     assert "no point with a known loss has at most its decode latency, 1 ms" in text
+
+
+def test_a_search_without_a_latency_says_nothing_beside_the_reference(result: Result) -> None:
+    explored = result({"objectives": ["loss", "memory"]}, reference=reference(loss=5.0))
+    assert not any("Beside" in line for line in lines_of(explored))
+
+
+def test_the_reference_is_said_to_run_in_its_own_precision_where_precisions_vary(result: Result) -> None:
+    changes = {"precision": None, "space.precision": ["w8a8", "w4a16"]}
+    beside = reference(loss=5.0)
+    pipeline = tuple(phase.model_copy(update={"precision": "w8a8"}) for phase in beside.workload.pipeline)
+    beside = replace(beside, workload=beside.workload.model_copy(update={"pipeline": pipeline}))
+    lines = lines_of(result(changes, num_front=80, reference=beside))
+    assert "Beside qwen2.5-0.5b, with the tokens of the study and in w8a8" in lines
 
 
 PUBLISHED = {"reference": "qwen2.5-0.5b", "perplexity_ratio": 0.8058, "source": "codesign", "status": "measured",

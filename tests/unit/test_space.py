@@ -111,11 +111,16 @@ def test_an_empty_space_names_the_one_rule_that_excludes_all(tiny_catalogue: Any
         space_of(tiny_catalogue, rules=["layers > 9"])
 
 
-def test_a_division_by_a_size_of_zero_keeps_no_rule_and_one_by_a_number_is_refused(tiny_catalogue: Any) -> None:
+@pytest.mark.parametrize("rule", ["layers / shared_experts < 9", "hidden / shared_experts > 5"])
+def test_a_division_by_a_size_of_zero_keeps_no_rule(rule: str, tiny_catalogue: Any) -> None:
     overrides = {"fixed.experts": 4, "space.shared_experts": [0, 1]}
-    space = space_of(tiny_catalogue, rules=["layers / shared_experts < 9"], **overrides)
+    space = space_of(tiny_catalogue, rules=[rule], **overrides)
     assert set(space.values("shared_experts")) == {1}
-    with pytest.raises(SpecError, match=r"study shapes: rules\.0: must not divide by zero"):
+    assert space.excluded[rule] == space.num_combinations // 2 == 36
+
+
+def test_a_division_by_the_number_zero_is_refused(tiny_catalogue: Any) -> None:
+    with pytest.raises(SpecError, match=r"rules\.0: must not divide by zero"):
         space_of(tiny_catalogue, rules=["layers < 1 / 0"])
 
 
