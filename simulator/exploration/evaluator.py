@@ -19,19 +19,26 @@ from simulator.engine.select import engine_named
 from simulator.errors import EngineError, Infeasible
 from simulator.exploration.kinds import SIZES, Columns, LayerSizes, alike, columns_of, distinct_layers
 from simulator.graph import Block, OperatorGraph, PhaseGraph, build_graph, cache_elements, decoder_graphs
-from simulator.lowering import Demand, Family, Platform, dram_needs, lower, lower_family, stored_weight_bytes
+from simulator.lowering import (
+    Demand,
+    Family,
+    Platform,
+    dram_needs,
+    lower,
+    lower_family,
+    one_after_another,
+    stored_weight_bytes,
+)
 from simulator.lowering.block import lower_block
 from simulator.lowering.least_time import block_time, least_phase_ticks
 from simulator.metrics.latency import release_latency
 from simulator.precision import precision
-from simulator.program import NONE, DropPolicy, Streams
 from simulator.runtime import Runtime
 from simulator.study import Study
 from simulator.study.spec import FixedSizes
-from simulator.terms import PhaseName
 from simulator.timeline import Timeline
 from simulator.units import TICKS_PER_SECOND, ticks_to_seconds
-from simulator.variants import Floats, Ints, Size
+from simulator.variants import Floats, Ints
 from simulator.workload import Workload
 from simulator.workload.spec import DecodePhase, PrefillPhase
 from simulator.workload.transformer import Decoder
@@ -41,12 +48,6 @@ _LAYERS_TOGETHER = 20_000
 
 _MOST_ELEMENTS = 1e15
 """Elements of all FFN matrices above which nothing fits any memory."""
-
-_ONCE = Streams(
-    names=("frame",), release_offsets=np.array([0, 1]), release_tick=np.array([0]), release_job=np.array([0]),
-    policy=np.array([int(DropPolicy.FIFO)]), queue_depth=np.array([NONE]), in_flight=np.array([1]),
-    deadline_ticks=np.array([NONE]),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Evaluator:
     def simulate_workload(self, workload: Workload) -> dict[str, float]:
         """The same for a workload that has a prefill and a decode phase and no other."""
         demand = Demand(build_graph(workload))
-        program = lower([demand], self._platform, _ONCE)
+        program = lower([demand], self._platform, one_after_another(1))
         prefill, decode = release_latency(engine_named("auto").run(program), release=0).phases
         return _values(
             prefill.latency_ticks, decode.latency_ticks,
@@ -131,7 +132,8 @@ class Evaluator:
         columns = columns_of(points)
         results: list[dict[str, float] | Infeasible] = [{} for _ in points]
         for rows in alike(columns):
-            memory_bytes = self._memory_bytes({name: column[rows] for name, column in columns.items()})
+            group = {name: column[rows] for name, column in columns.items()}
+            memory_bytes = self._memory_bytes(group, self._family(group))
             does_not_fit = memory_bytes > self.chip.dram.capacity.value
             for row in rows[does_not_fit].tolist():
                 results[row] = self._why_infeasible(points[row])
@@ -156,18 +158,6 @@ class Evaluator:
             if len(part):
                 family = self._family({name: column[part] for name, column in columns.items()})
                 yield from _latencies(engine_named("auto").run(lower_family(family, self._platform))).tolist()
-
-    def _family(self, group: Columns) -> Family:
-        kinds, kind_of_point = distinct_layers(group)
-        sizes = self._sizes({name: group[name][kinds] for name in SIZES})
-        phases = []
-        for name, rows, contexts in self._phases():
-            graphs = decoder_graphs(sizes, rows=rows, contexts=contexts)
-            repeats: tuple[Size, ...] = (1, group["layers"], 1)
-            blocks = tuple(Block(graph, count) for graph, count in zip(graphs, repeats, strict=True))
-            num_steps = 1 if contexts is None else len(contexts)
-            phases.append(PhaseGraph(name, str(group["precision"][0]), rows * num_steps, blocks, num_steps))
-        return Family(tuple(phases), kind_of_point)
 
     def _pipeline(self, precision_name: str) -> tuple[PrefillPhase, DecodePhase]:
         return (
@@ -198,50 +188,66 @@ class Evaluator:
 
     def _bounds_of_group(self, group: Columns) -> dict[str, Floats]:
         """The bounds of points whose layers have the same operators."""
-        kinds, kind_of_point = distinct_layers(group)
-        sizes = self._sizes({name: group[name][kinds] for name in SIZES})
-        body = precision(str(group["precision"][0]))
-        least_ticks = []
-        for name, rows, contexts in self._phases():
-            times = [
-                block_time(lower_block(graph, self._platform, body), self._platform, len(kinds))
-                for graph in decoder_graphs(sizes, rows=rows, contexts=contexts)
-            ]
-            repeats: tuple[Size, ...] = (1, group["layers"], 1)
-            least_ticks.append(
-                least_phase_ticks(
-                    list(zip(times, repeats, strict=True)), 1 if contexts is None else len(contexts), self._platform,
-                    replays_graph=name in self.runtime.graph_phases, kind=kind_of_point,
-                )
-            )  # fmt: skip
-        prefill, decode = least_ticks
+        family = self._family(group)
+        prefill, decode = (self._least_ticks(phase, family) for phase in family.phases)
         return {
             "prefill_s": prefill / TICKS_PER_SECOND,
             "decode_s": decode / TICKS_PER_SECOND,
             "total_s": (prefill + decode) / TICKS_PER_SECOND,
-            "memory_bytes": self._memory_bytes(group).astype(np.float64),
+            "memory_bytes": self._memory_bytes(group, family).astype(np.float64),
         }
 
-    def _memory_bytes(self, group: Columns) -> Ints:
+    def _least_ticks(self, phase: PhaseGraph, family: Family) -> Floats:
+        """The least time of a phase of every model of a family."""
+        body, num_kinds = precision(phase.precision), int(family.kind.max()) + 1
+        blocks = [
+            (block_time(lower_block(block.graph, self._platform, body), self._platform, num_kinds), block.repeats)
+            for block in phase.blocks
+        ]
+        return least_phase_ticks(
+            blocks, phase.num_steps, self._platform, replays_graph=phase.name in self.runtime.graph_phases,
+            kind=family.kind,
+        )  # fmt: skip
+
+    def _memory_bytes(self, group: Columns, family: Family) -> Ints:
         """Bytes of weights and of the KV cache at the end (shape: points)."""
-        kinds, kind_of_point = distinct_layers(group)
-        sizes, body = self._sizes({name: group[name][kinds] for name in SIZES}), precision(str(group["precision"][0]))
-
-        def weights(graph: OperatorGraph) -> Size:
-            return stored_weight_bytes(((operator, 1) for operator in graph.operators), body, self._platform)
-
-        embedding, layer, output = decoder_graphs(sizes, rows=1, contexts=np.array([1]))
-        cached = cache_elements(sizes, 1, self.prompt_tokens + self.decode_tokens) * self._platform.kv_bytes
-        per_layer, rest = np.broadcast_arrays(weights(layer) + cached, weights(embedding) + weights(output))
-        total: Ints = group["layers"] * per_layer[kind_of_point, 0] + rest[kind_of_point, 0]
+        decode = family.phases[-1]
+        stored = [
+            stored_weight_bytes(
+                ((operator, 1) for operator in block.graph.operators), precision(decode.precision), self._platform
+            )
+            for block in decode.blocks
+        ]
+        embedding, layer, output = (np.atleast_2d(size_bytes) for size_bytes in stored)
+        per_layer, ends = np.broadcast_arrays(layer, embedding + output)
+        sizes = self._sizes({name: group[name] for name in SIZES})
+        elements_of_cache = cache_elements(sizes, group["layers"][:, None], self.prompt_tokens + self.decode_tokens)
+        cache_bytes = np.asarray(elements_of_cache)[:, 0] * self._platform.kv_bytes
+        total: Ints = group["layers"] * per_layer[family.kind, 0] + ends[family.kind, 0] + cache_bytes
         # Sizes of a study may be so large that whole numbers wrap round; as floats they do not.
         elements = group["layers"].astype(np.float64) * group["hidden"] * group["ffn_width"] * group["experts"]
         return np.where(elements > _MOST_ELEMENTS, np.iinfo(np.int64).max, total)
 
-    def _phases(self) -> Iterator[tuple[PhaseName, int, Ints | None]]:
-        """Name, rows that go through together, and contexts of the steps (None for a prefill)."""
-        yield "prefill", self.prompt_tokens, None
-        yield "decode", 1, self.prompt_tokens + np.arange(1, self.decode_tokens + 1)
+    # points that are lowered together --------------------------------------------------------------------------
+
+    def _family(self, group: Columns) -> Family:
+        """The graphs of points whose layers have the same operators."""
+        kinds, kind_of_point = distinct_layers(group)
+        sizes = self._sizes({name: group[name][kinds] for name in SIZES})
+        contexts = self.prompt_tokens + np.arange(1, self.decode_tokens + 1)
+        prefill = decoder_graphs(sizes, rows=self.prompt_tokens, contexts=None)
+        decode = decoder_graphs(sizes, rows=1, contexts=contexts)
+
+        def blocks(graphs: tuple[OperatorGraph, OperatorGraph, OperatorGraph]) -> tuple[Block, ...]:
+            embedding, layer, output = graphs
+            return Block(embedding, 1), Block(layer, group["layers"]), Block(output, 1)
+
+        body = str(group["precision"][0])
+        phases = (
+            PhaseGraph("prefill", body, self.prompt_tokens, blocks(prefill)),
+            PhaseGraph("decode", body, self.decode_tokens, blocks(decode), self.decode_tokens),
+        )
+        return Family(phases, kind_of_point)
 
     def _sizes(self, kinds: Columns) -> LayerSizes:
         """Sizes as columns, so that the contexts of decoded tokens go along the rows."""

@@ -5,7 +5,16 @@ Reads from: `chip`, `runtime`, `graph`. Gives to: `program` (and so to the engin
 
 from simulator.lowering.capacity import dram_needs, stored_weight_bytes
 from simulator.lowering.demand import Demand, Family
-from simulator.lowering.lower import lower, lower_family
+from simulator.lowering.lower import lower, lower_family, one_after_another
 from simulator.lowering.platform import Platform
 
-__all__ = ["Demand", "Family", "Platform", "dram_needs", "lower", "lower_family", "stored_weight_bytes"]
+__all__ = [
+    "Demand",
+    "Family",
+    "Platform",
+    "dram_needs",
+    "lower",
+    "lower_family",
+    "one_after_another",
+    "stored_weight_bytes",
+]

@@ -47,13 +47,18 @@ def lower_family(family: Family, platform: Platform) -> Program:
         Infeasible: when the local SRAM holds no buffers.
         SpecError: when the platform cannot run a precision.
     """
-    jobs = np.arange(len(family.kind))
-    streams = Streams(
-        names=("family",), release_offsets=np.array([0, len(jobs)]), release_tick=np.zeros(len(jobs), dtype=np.int64),
+    streams = one_after_another(len(family.kind))
+    return _program([(family.phases, family.kind, 0)], platform, streams, Background())
+
+
+def one_after_another(num_jobs: int) -> Streams:
+    """Every job once, from 0 on, each when the one before has completed."""
+    jobs = np.arange(num_jobs)
+    return Streams(
+        names=("jobs",), release_offsets=np.array([0, num_jobs]), release_tick=np.zeros(num_jobs, dtype=np.int64),
         release_job=jobs, policy=np.array([int(DropPolicy.FIFO)]), queue_depth=np.array([NONE]),
         in_flight=np.array([1]), deadline_ticks=np.array([NONE]),
     )  # fmt: skip
-    return _program([(family.phases, family.kind, 0)], platform, streams, Background())
 
 
 def _program(
