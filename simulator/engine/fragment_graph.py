@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.compiled import compiled_in_place
 from simulator.program import NONE
-from simulator.program.columns import Ints, successors_of
+from simulator.program.columns import Ints, offsets_of, successors_of
 from simulator.program.folded import Templates
 
 INSTANCE, TASK, NUM_LOOSE_END_COLUMNS = range(3)
@@ -66,7 +66,7 @@ def _order(templates: Templates, waiting: Ints) -> Ints:
         return np.arange(count)
     is_inside = templates.predecessors >= 0
     missing = np.bincount(waiting[is_inside], minlength=count)
-    offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(missing)])
+    offsets = offsets_of(missing)
     order = np.empty(count, dtype=np.int64)
     _write_order(templates.fragment_offsets, missing, *successors_of(offsets, before[is_inside]), order)
     return order

@@ -27,6 +27,7 @@ from simulator.compiled import called, compiled
 from simulator.lowering.block import CONVERSION, HOST, LAUNCH, MATRIX, VECTOR, BlockTable
 from simulator.lowering.platform import Platform
 from simulator.program import Templates
+from simulator.program.columns import offsets_of
 from simulator.program.program import NONE, Floats, Ints
 
 EXIT, HOST_DONE, LAST_LOAD = -1, -2, -3
@@ -152,9 +153,6 @@ def templates_of(groups: list[tuple[Fragments, int]], platform: Platform) -> Tem
     def column(name: str) -> Any:
         return np.concatenate([getattr(fragments, name) for fragments, _ in groups])
 
-    def offsets(counts: Ints) -> Ints:
-        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
-
     size_bytes = column("size_bytes")
     is_transfer = size_bytes > 0
     return Templates(
@@ -170,10 +168,10 @@ def templates_of(groups: list[tuple[Fragments, int]], platform: Platform) -> Tem
         ),
         operation=column("operation"),
         cause=column("cause"),
-        predecessor_offsets=offsets(column("predecessor_counts")),
+        predecessor_offsets=offsets_of(column("predecessor_counts")),
         predecessors=column("predecessors"),
-        fragment_offsets=offsets(column("lengths")),
-        held_offsets=offsets(column("held_counts")),
+        fragment_offsets=offsets_of(column("lengths")),
+        held_offsets=offsets_of(column("held_counts")),
         memory=column("memory"),
         held_bytes=column("held_bytes"),
         first_task=column("first_task"),

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from simulator.graph import PhaseGraph
+from simulator.graph import OperatorGraph, PhaseGraph
 from simulator.lowering.block import BlockTable, block_table, lower_block
 from simulator.lowering.emit import Fragments, block_fragments, step_start, templates_of
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
 from simulator.program import FoldedTasks, Instances
+from simulator.program.columns import offsets_of
 from simulator.program.program import NONE, Ints
 
 
@@ -84,7 +85,7 @@ class FragmentList:
             fragment=np.repeat(fragment, repeats),
             layer=np.where(np.repeat(is_layer, repeats) == 1, repetition, NONE),
             step=np.repeat(step, repeats),
-            job_offsets=np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate(counts))]),
+            job_offsets=offsets_of(np.concatenate(counts)),
         )
         return FoldedTasks(templates_of(self.groups, platform), instances)
 
@@ -137,7 +138,7 @@ class PhaseLowering:
             is_phase=is_phase,
         )  # fmt: skip
 
-    def _table(self, graph: Any) -> BlockTable:
+    def _table(self, graph: OperatorGraph) -> BlockTable:
         return block_table(lower_block(graph, self._platform, precision(self._phase.precision)), self._platform)
 
     def _fragments(self, table: BlockTable, repeats: Any) -> Fragments:

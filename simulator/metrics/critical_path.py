@@ -17,6 +17,7 @@ import numpy as np
 from simulator.compiled import called_in_place, compiled_in_place, inlined_in_place
 from simulator.errors import EngineError
 from simulator.metrics.latency import rows_of_release
+from simulator.program.columns import offsets_of
 from simulator.program.program import NONE, Ints
 from simulator.program.template_columns import times_of_templates
 from simulator.timeline.timeline import Timeline
@@ -117,7 +118,7 @@ def walk_of(timeline: Timeline, release: int) -> Walk:
     is_compute = templates.unit != NONE
     per_unit = np.zeros(len(program.resources.unit_names), dtype=np.int64)
     np.add.at(per_unit, templates.unit[is_compute], times[is_compute])
-    return Walk(job, ran, _leaving(job, ran, np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(per_unit)])))
+    return Walk(job, ran, _leaving(job, ran, offsets_of(per_unit)))
 
 
 def check_begin(timeline: Timeline, row: int, before: int) -> None:

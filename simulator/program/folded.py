@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.program.columns import NONE, Floats, Ints, ranges, successors_of
+from simulator.program.columns import NONE, Floats, Ints, offsets_of, ranges, successors_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +122,7 @@ class FoldedTasks:
     @cached_property
     def starts(self) -> Ints:
         """The first task of each instance, and at the end the number of tasks (shape: instances + 1)."""
-        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(self.lengths)])
+        return offsets_of(self.lengths)
 
     @property
     def job_offsets(self) -> Ints:
@@ -138,7 +138,7 @@ class FoldedTasks:
     def predecessor_offsets(self) -> Ints:
         """CSR, shape number of tasks + 1."""
         counts = np.diff(self.templates.predecessor_offsets)[self.template_task]
-        return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
+        return offsets_of(counts)
 
     @cached_property
     def predecessors(self) -> Ints:

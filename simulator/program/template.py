@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.program.columns import NONE, Floats, Ints
+from simulator.program.columns import NONE, Floats, Ints, offsets_of
 from simulator.program.folded import FoldedOccupancies, FoldedTasks, Instances, Templates
 
 _COLUMNS = ("unit", "work_cycles", "route", "size_bytes", "master", "rate_cap_bytes_per_s", "operation", "cause",
@@ -140,7 +140,7 @@ def join(jobs: Sequence[Sequence[Part]], priorities: Sequence[int]) -> tuple[Fol
             fragment=np.repeat(np.array(fragment, dtype=np.int64), repeats),
             layer=np.concatenate(layer).astype(np.int64),
             step=np.repeat(np.array(step, dtype=np.int64), repeats),
-            job_offsets=_offsets(instances_of_job),
+            job_offsets=offsets_of(instances_of_job),
         ),
     )
     return tasks, tasks.job_offsets, FoldedOccupancies(tasks)
@@ -157,11 +157,7 @@ def _templates(distinct: Sequence[tuple[Fragment, int]]) -> Templates:
     return Templates(
         **{name: column(name) for name in _COLUMNS},
         priority=np.repeat(np.array([priority for _, priority in distinct], dtype=np.int64), lengths),
-        predecessor_offsets=_offsets(column("predecessor_counts")),
-        fragment_offsets=_offsets(lengths),
-        held_offsets=_offsets([len(fragment.memory) for fragment in fragments]),
+        predecessor_offsets=offsets_of(column("predecessor_counts")),
+        fragment_offsets=offsets_of(lengths),
+        held_offsets=offsets_of([len(fragment.memory) for fragment in fragments]),
     )
-
-
-def _offsets(counts: Sequence[int] | Ints) -> Ints:
-    return np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts, dtype=np.int64)])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from simulator.program.columns import offsets_of
 from simulator.program.program import NONE, Ints, Program
 from simulator.timeline.timeline import Timeline
 
@@ -48,7 +49,7 @@ class JobRows:
         counts = np.diff(np.searchsorted(timeline.release, np.arange(len(timeline.release_status) + 1)))
         release = np.flatnonzero(counts)
         job = program.streams.release_job[release]
-        first_row = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.diff(program.job_offsets)[job])])
+        first_row = offsets_of(np.diff(program.job_offsets)[job])
         if first_row[-1] == len(timeline):
             return cls(release, job, first_row, None)
         to_job_row = np.repeat(first_row[:-1] - program.job_offsets[job], counts[release])

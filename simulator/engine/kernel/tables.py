@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from simulator.program import NONE, Program
-from simulator.program.columns import Floats, Ints, successors_of
+from simulator.program.columns import Floats, Ints, offsets_of, successors_of
 from simulator.program.folded import FoldedTasks, Templates
 from simulator.units import TICKS_PER_SECOND
 
@@ -163,14 +163,14 @@ def _edges(templates: Templates) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints]:
     first = templates.fragment_offsets[fragment]
     is_inner = templates.predecessors >= 0
     inner_counts = np.bincount(waiting[is_inner], minlength=count)
-    inner_offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(inner_counts)])
+    inner_offsets = offsets_of(inner_counts)
     offsets, successors = successors_of(inner_offsets, (templates.predecessors + first)[is_inner])
     distances = successors - np.repeat(np.arange(count), np.diff(offsets))
 
     outer, from_end = waiting[~is_inner], -templates.predecessors[~is_inner]
     reach = np.zeros(templates.num_fragments, dtype=np.int64)
     np.maximum.at(reach, fragment[~is_inner], from_end)
-    outer_first = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(reach)])
+    outer_first = offsets_of(reach)
     place = outer_first[fragment[~is_inner]] + from_end - 1
     order = np.argsort(place, kind="stable")
     outer_offsets = np.searchsorted(place[order], np.arange(outer_first[-1] + 1))
