@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from simulator.catalog import Catalog, Kind
 from simulator.errors import SpecError
+
+# No test asserts a wall-clock time, and hypothesis would: the first example may have to compile machine code.
+settings.register_profile("roadline", deadline=None)
+settings.load_profile("roadline")
 
 
 @pytest.fixture(autouse=True)
