@@ -45,6 +45,8 @@ class Fragments:
     unit: Ints
     work_cycles: Floats
     size_bytes: Ints
+    is_store: Ints
+    """1 for what is written to DRAM, else 0."""
     operation: Ints
     cause: Ints
     predecessor_counts: Ints
@@ -82,6 +84,7 @@ def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, opera
         unit=unit,
         work_cycles=work_cycles,
         size_bytes=np.zeros(length, dtype=np.int64),
+        is_store=np.zeros(length, dtype=np.int64),
         operation=np.full(length, operation, dtype=np.int64),
         cause=cause,
         predecessor_counts=counts,
@@ -113,7 +116,7 @@ def block_fragments(
     num_tasks = int(lengths.sum())
     rooms = np.array(platform.activation_room, dtype=np.int64)
     num_held = int(most_held.sum()) + table.num_variants * len(table.held_first) * len(rooms)
-    ints: Any = np.empty((5, num_tasks), dtype=np.int64)  # unit, size, operation, cause, number of predecessors
+    ints: Any = np.empty((6, num_tasks), dtype=np.int64)  # unit, size, operation, cause, predecessors, is a store
     work_cycles = np.zeros(num_tasks)
     joins = int(np.where(table.num_pieces > 1, table.num_pieces, 0).sum())
     predecessors = np.empty(_MOST_EDGES * num_tasks + joins, dtype=np.int64)
@@ -137,6 +140,7 @@ def block_fragments(
         operation=ints[2],
         cause=ints[3],
         predecessor_counts=ints[4],
+        is_store=ints[5],
         predecessors=predecessors[:num_edges],
         lengths=lengths,
         held_counts=held_counts,
@@ -155,10 +159,11 @@ def templates_of(groups: list[tuple[Fragments, int]], platform: Platform) -> Tem
 
     size_bytes = column("size_bytes")
     is_transfer = size_bytes > 0
+    route = np.where(column("is_store") == 1, platform.store_route, platform.LOAD_ROUTE)
     return Templates(
         unit=column("unit"),
         work_cycles=column("work_cycles"),
-        route=np.where(is_transfer, platform.ACCELERATOR_ROUTE, NONE),
+        route=np.where(is_transfer, route, NONE),
         size_bytes=size_bytes,
         master=np.where(is_transfer, platform.accelerator_master, NONE),
         rate_cap_bytes_per_s=np.where(is_transfer, platform.rate_cap_bytes_per_s, np.inf),
@@ -194,7 +199,7 @@ def _lengths(table: BlockTable, has_enqueue: bool, num_buffers: int) -> tuple[In
 # What these functions share: `out` holds the arrays that are written, `at` where in them to go on, and the tasks of the
 # fragment, counted from its first, for which the next kernel may have to wait.
 
-_UNIT, _SIZE, _OPERATION, _CAUSE, _PREDECESSORS = range(5)
+_UNIT, _SIZE, _OPERATION, _CAUSE, _PREDECESSORS, _IS_STORE = range(6)
 _MEMORY, _HELD_BYTES, _FIRST_TASK, _LAST_TASK = range(4)
 _TASK, _EDGE, _HELD, _FIRST, _EXIT, _HOST, _LOAD, _NUM_POSITIONS = range(8)
 _MATRIX_UNIT, _VECTOR_UNIT = Platform.MATRIX, Platform.VECTOR
@@ -211,6 +216,7 @@ def _add_task(out: Any, at: Any, unit: int, size_bytes: int, operation: int, cau
     ints[_OPERATION, task] = operation
     ints[_CAUSE, task] = cause
     ints[_PREDECESSORS, task] = 0
+    ints[_IS_STORE, task] = 0
     at[_TASK] += 1
     number: int = task - at[_FIRST]
     return number
@@ -311,6 +317,7 @@ def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffe
         if store_bytes > 0:
             before = store
             store = _add_task(out, at, NONE, store_bytes, operation, store_cause[place])
+            out[0][_IS_STORE, at[_TASK] - 1] = 1
             _wait_for(out, at, work)
             _wait_for(out, at, before)
             piece_ends[piece] = store

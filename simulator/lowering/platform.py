@@ -1,6 +1,6 @@
 """Platform: a chip and a runtime resolved into the numbers that lowering needs and the resources of a Program.
 
-This is the only place where a chip's fields become units, channels, masters and memories.
+What becomes of the fields of the chip is in `simulator.lowering.resources`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,20 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
-from simulator.chip import Chip, MatrixPath
+from simulator.chip import READ_STREAM, Access, Chip, MatrixPath
 from simulator.errors import Infeasible, SpecError, nearest
+from simulator.lowering.dram import STORE
+from simulator.lowering.resources import resources_of
 from simulator.precision import DTYPE_BITS, Dtype, Precision, precision
 from simulator.program.program import Resources
 from simulator.runtime import Kernel, Runtime
+from simulator.units import TICKS_PER_SECOND
 
 STREAMING_SHARE = 0.5
 """Share of the local SRAM through which weights and KV stream; the other half holds activations.
 
 A policy, not a measurement: an even split is what double-buffered kernels commonly use.
 """
-
-DRAM, NOC = "dram", "noc"
-HOST = "host"
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,8 @@ class Platform:
     runtime: Runtime
     tenants: int = 1
     """Jobs that may run at the same time; each has an equal part of the on-chip memory to itself."""
+    traffic: tuple[Access, ...] = ()
+    """How other masters use the DRAM, each kind once."""
 
     # units: index in Resources.unit_names ----------------------------------------------------------------------
 
@@ -42,44 +42,16 @@ class Platform:
     VECTOR = 1
     LAUNCH = 2
     HOST_UNIT = 3
-    # routes
-    ACCELERATOR_ROUTE = 0
-    BACKGROUND_ROUTE = 1
+    # routes of the accelerator; those of other masters come after them
+    LOAD_ROUTE = 0
+    STORE_ROUTE = 1
     # memories
     LOCAL = 0
 
     @cached_property
     def resources(self) -> Resources:
         """Units, channels, masters, routes and memories of the chip."""
-        chip, accelerator = self.chip, self.chip.accelerator
-        clock = chip.cluster.clock.value
-        channels = {DRAM: chip.dram.sustained_bytes_per_s}
-        if chip.noc is not None:
-            channels[NOC] = chip.noc.sustained_bytes_per_s
-        names = list(channels)
-        read_route = [names.index(name) for name in (NOC, DRAM) if name in channels]
-        shared = [(name, master) for name, master in chip.masters.items()
-                  if master.minimum_share > 0 or master.maximum_share < 1]  # fmt: skip
-        masters = list(chip.masters)
-        return Resources(
-            unit_names=(f"{accelerator}.matrix", f"{accelerator}.vector", f"{accelerator}.launch", HOST),
-            unit_clock_hz=np.array([clock, clock, clock, chip.host.clock.value]),
-            unit_slots=np.ones(4, dtype=np.int64),
-            channel_names=tuple(names),
-            channel_bytes_per_s=np.array(list(channels.values())),
-            master_names=tuple(masters),
-            master_weight=np.array([master.weight for master in chip.masters.values()]),
-            share_master=np.array([masters.index(name) for name, _ in shared], dtype=np.int64),
-            share_channel=np.full(len(shared), names.index(DRAM), dtype=np.int64),
-            share_minimum=np.array([master.minimum_share for _, master in shared], dtype=np.float64),
-            share_maximum=np.array([master.maximum_share for _, master in shared], dtype=np.float64),
-            route_offsets=np.array([0, len(read_route), len(read_route) + 1], dtype=np.int64),
-            route_channels=np.array([*read_route, names.index(DRAM)], dtype=np.int64),
-            memory_names=(f"{accelerator}.sram", *chip.sram),
-            memory_bytes=np.array(
-                [chip.cluster_sram_bytes, *(int(level.capacity.value) for level in chip.sram.values())], dtype=np.int64
-            ),
-        )
+        return resources_of(self.chip, (READ_STREAM, STORE), self.traffic)
 
     @property
     def accelerator_master(self) -> int:
@@ -93,19 +65,45 @@ class Platform:
         return math.inf if cap is None else cap.value
 
     @property
-    def sole_bytes_per_s(self) -> float:
-        """The rate of a transfer of the accelerator that has its route to itself."""
-        return min(self.rate_cap_bytes_per_s, self.route_bytes_per_s)
+    def store_route(self) -> int:
+        """The route of what the accelerator writes: that of its loads, where writing costs no more."""
+        return self.LOAD_ROUTE if self.chip.dram.usage(STORE) == 1 else self.STORE_ROUTE
+
+    def traffic_route(self, access: Access) -> int:
+        """The route of a kind of `traffic`."""
+        return self.STORE_ROUTE + 1 + self.traffic.index(access)
 
     @cached_property
-    def route_bytes_per_s(self) -> float:
-        """The most that all transfers of the accelerator together move over its route."""
-        resources, rates = self.resources, []
-        for channel in resources.route(self.ACCELERATOR_ROUTE):
+    def ticks_per_loaded_byte(self) -> float:
+        """Ticks of a byte that is loaded alone."""
+        return self._ticks_per_byte(self.LOAD_ROUTE)
+
+    @cached_property
+    def ticks_per_stored_byte(self) -> float:
+        """Ticks of a byte that is stored alone."""
+        return self._ticks_per_byte(self.store_route)
+
+    def _ticks_per_byte(self, route: int) -> float:
+        slowest = max(ticks[route == self.STORE_ROUTE] for ticks in self.channel_ticks_per_byte)
+        return max(TICKS_PER_SECOND / self.rate_cap_bytes_per_s, slowest)
+
+    @cached_property
+    def channel_ticks_per_byte(self) -> tuple[tuple[float, float], ...]:
+        """Of each channel on the way to the DRAM, the ticks that a loaded and a stored byte take of it."""
+        resources, rows = self.resources, []
+        for channel in resources.route(self.LOAD_ROUTE):
             mine = (resources.share_master == self.accelerator_master) & (resources.share_channel == channel)
-            share = float(resources.share_maximum[mine][0]) if mine.any() else 1.0
-            rates.append(share * float(resources.channel_bytes_per_s[channel]))
-        return min(rates)
+            hard = mine & ~resources.share_is_soft
+            share = float(resources.share_maximum[hard][0]) if hard.any() else 1.0
+            ticks = TICKS_PER_SECOND / (share * float(resources.channel_bytes_per_s[channel]))
+            usage = self._usage(self.store_route, channel)
+            rows.append((ticks, usage * ticks))
+        return tuple(rows)
+
+    def _usage(self, route: int, channel: int) -> float:
+        start, stop = self.resources.route_offsets[route : route + 2]
+        crossed = self.resources.route_channels[start:stop] == channel
+        return float(self.resources.route_usage[start:stop][crossed][0])
 
     def master(self, name: str) -> int:
         """Index of a master.
