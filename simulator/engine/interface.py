@@ -54,8 +54,9 @@ A run without `until_tick` is given up when its work can never end: nothing is t
 budgets, and for `MOST_IDLE_PERIODS` of the longest period no transfer had an end or changed its rate.
 
 The record. The rates of a channel are those after the last round of a tick, times usage, summed over its flows in the
-order of the sharing; there is a row only if one of the two sums differs from the row before (from 0 at first). What background flows
-have moved is a long sum, which an engine may add up in another order: it is exact to one part in 10^12.
+order of the sharing; there is a row only if one of the two sums differs from the row before (from 0 at first). What
+background flows have moved is a long sum, which an engine may add up in another order: it is exact to one part in
+10^12.
 """
 
 from __future__ import annotations

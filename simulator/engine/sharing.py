@@ -157,8 +157,7 @@ def _concerned(flows: Sequence[Flow], shares: Sequence[Share]) -> list[bool]:
 def _states(floors: Sequence[float], takes_part: Sequence[bool]) -> list[int]:
     """The states in which a filling begins."""
     return [
-        (_SITS if floor > 0 else _GROWS) if takes else _STOPPED
-        for floor, takes in zip(floors, takes_part, strict=True)
+        (_SITS if floor > 0 else _GROWS) if takes else _STOPPED for floor, takes in zip(floors, takes_part, strict=True)
     ]
 
 

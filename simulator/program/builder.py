@@ -117,7 +117,7 @@ class ProgramBuilder:
         self, channels: Sequence[str], *, size_bytes: int, after: Sequence[int] = (), master: str = "default",
         rate_cap_bytes_per_s: float = math.inf, priority: int = 0, usage: Sequence[float] = (),
     ) -> int:  # fmt: skip
-        """Adds a transfer over every channel named and returns its index; a byte takes `usage` of each, by default 1."""
+        """Adds a transfer over every channel named, a byte of which takes `usage` of it; returns its index."""
         row = (NONE, 0.0, self._route(channels, usage), size_bytes, self._index(self._masters, self._master(master)),
                rate_cap_bytes_per_s, priority)  # fmt: skip
         return self._task(row, after)

@@ -17,7 +17,7 @@ from simulator.program.folded import FoldedOccupancies, FoldedTasks, Instances, 
 if TYPE_CHECKING:
     from simulator.program.program import Program, Resources, Tasks
 
-_LONGEST_PERIOD_TICKS: Final = 2**62
+_LONGEST_PERIOD_TICKS: Final = 10**17
 
 
 def check_program(program: Program) -> None:
@@ -97,7 +97,7 @@ def _check_budgets(resources: Resources) -> None:
     _require(np.all(np.isfinite(resources.budget_bytes)) and np.all(resources.budget_bytes >= 1),
              "budgets must be at least 1 B")  # fmt: skip
     _require(np.all((period_ticks > 0) & (period_ticks <= _LONGEST_PERIOD_TICKS)),
-             "budget periods must be at least 1 tick and at most 53 days")  # fmt: skip
+             "budget periods must be at least 1 tick and at most 10^5 s")  # fmt: skip
     pairs = set(zip(resources.budget_master.tolist(), resources.budget_channel.tolist(), strict=True))
     _require(len(pairs) == count, "a master has two budgets of one channel")
 

@@ -19,8 +19,8 @@ from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND
 def sole_ticks_of_templates(program: Program) -> Ints:
     """The fewest ticks that every template task can take: alone, at the highest clock or capacity ever.
 
-    Budgets do not count. The rounding is that of `simulator.units`. Each clock change may round the remaining work once more, so a unit
-    with n changes gets n further roundings of grace.
+    Budgets do not count. The rounding is that of `simulator.units`. Each clock change may round the remaining work once
+    more, so a unit with n changes gets n further roundings of grace.
     """
     templates, changes, resources = program.folded_tasks.templates, program.changes, program.resources
     num_changes = np.bincount(changes.unit[changes.unit != NONE], minlength=len(resources.unit_names))
