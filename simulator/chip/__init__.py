@@ -4,19 +4,23 @@ Reads from: YAML through `simulator.catalog`. Gives to: `lowering`, `scenario`, 
 """
 
 from simulator.chip.compute import Cluster, MatrixPath, VectorEngine
-from simulator.chip.memory import Dram, LocalSram, Sram
+from simulator.chip.memory import LASTING, Dram, Lasting, LocalSplit, LocalSram, Split, Sram
 from simulator.chip.spec import Chip, Host, Link, Master, Noc
 
 __all__ = [
+    "LASTING",
     "Chip",
     "Cluster",
     "Dram",
     "Host",
+    "Lasting",
     "Link",
+    "LocalSplit",
     "LocalSram",
     "Master",
     "MatrixPath",
     "Noc",
+    "Split",
     "Sram",
     "VectorEngine",
 ]

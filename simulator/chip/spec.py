@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from simulator.chip.compute import Cluster
-from simulator.chip.memory import Dram, Sram
+from simulator.chip.memory import LASTING, Dram, Sram
 from simulator.sourced import Area, Bandwidth, Duration, Fraction, Frequency, Power
 from simulator.spec import Spec
 
@@ -96,6 +96,9 @@ class Chip(Spec):
             )
         if self.accelerator not in self.masters:
             raise ValueError(f'masters: must have an entry "{self.accelerator}" for the accelerator')
+        lasting = [name for name, level in self.sram.items() if any(level.kept_bytes(what) for what in LASTING)]
+        if len(lasting) > 1:
+            raise ValueError(f"sram: only one shared level may keep weights, kv or experts, got {', '.join(lasting)}")
         guaranteed = sum(master.minimum_share for master in self.masters.values())
         if guaranteed > 1:
             raise ValueError(f"masters: minimum shares must sum to at most 1, got {guaranteed:g}")

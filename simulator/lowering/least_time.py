@@ -23,7 +23,7 @@ from simulator.variants import Size, choose, largest
 RELATIVE_GUARD = 1e-9
 """Kept back for the rounding of sums: a nanosecond in a second."""
 
-_TASKS_PER_PIECE, _OTHER_TASKS = 5, 3
+_TASKS_PER_PIECE, _OTHER_TASKS = 7, 3
 """Most tasks of a piece of a kernel, and of a kernel beside its pieces."""
 
 
@@ -134,9 +134,10 @@ def _ticks_per_cycle(platform: Platform) -> float:
 def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
     """The least time of a kernel after its launch.
 
-    With n pieces, B buffers, loads l in total, stores s, conversion c, matrix m and vector work v:
+    With n pieces, B buffers, loads l in total, stores s, conversion c, matrix m, vector and routing work v:
 
         l + (c + m + v)/n + last store             the last piece is worked on when all loads are done
+        the same with what the shared SRAM delivers
         first load + c/n + m + v/n + last store    the matrix engine works on all pieces
         first load + c + v + last store            the vector engine, too
         first load + (c + m + v)/n + s             stores leave in order
@@ -154,14 +155,17 @@ def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
     both = (loaded_bytes + work.stored_bytes) * (TICKS_PER_SECOND / platform.route_bytes_per_s)
     first_load = -(-loaded_bytes // count) * ticks_per_byte
     piece_load, last_store = loaded_bytes // count * ticks_per_byte, work.stored_bytes // count * ticks_per_byte
-    conversion, matrix, vector = (
-        cycles * ticks_per_cycle for cycles in (work.conversion_cycles, work.matrix_cycles, work.vector_cycles)
+    conversion, matrix, vector, routing = (
+        cycles * ticks_per_cycle
+        for cycles in (work.conversion_cycles, work.matrix_cycles, work.vector_cycles, work.routing_cycles)
     )
-    piece_work = (conversion + matrix + vector) / count
-    on_engines = largest((conversion + vector) / count + matrix, conversion + vector)
+    near = work.sram_bytes * (TICKS_PER_SECOND / platform.sram_bytes_per_s)
+    piece_work = (conversion + matrix + vector + routing) / count
+    on_engines = largest((conversion + vector + routing) / count + matrix, conversion + vector, routing)
     in_turn = -(-count // platform.runtime.weight_buffers) * (piece_load + piece_work)
     return largest(
         load + piece_work + last_store,
+        near + piece_work,
         first_load + on_engines + last_store,
         first_load + piece_work + stores,
         both,

@@ -13,6 +13,7 @@ import numpy as np
 from simulator.graph import OperatorGraph, PhaseGraph
 from simulator.lowering.block import BlockTable, block_table, lower_block
 from simulator.lowering.emit import Fragments, block_fragments, step_start, templates_of
+from simulator.lowering.kernel import NOTHING_KEPT, Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
 from simulator.program import FoldedTasks, Instances
@@ -27,12 +28,14 @@ class Operations:
     names: list[str] = field(default_factory=list)
     phase: list[int] = field(default_factory=list)
     flop: list[int] = field(default_factory=list)
+    dtypes: list[str] = field(default_factory=list)
 
-    def add(self, name: str, phase: int) -> int:
+    def add(self, name: str, phase: int, dtype: str = "") -> int:
         """Adds a row and returns its number."""
         self.names.append(name)
         self.phase.append(phase)
         self.flop.append(0)
+        self.dtypes.append(dtype)
         return len(self.names) - 1
 
 
@@ -93,11 +96,14 @@ class FragmentList:
 class PhaseLowering:
     """Lowers one phase for one job, or for all jobs of a family."""
 
-    def __init__(self, phase: PhaseGraph, index: int, platform: Platform, operations: Operations) -> None:
+    def __init__(
+        self, phase: PhaseGraph, index: int, platform: Platform, operations: Operations, kept: Kept = NOTHING_KEPT
+    ) -> None:
         self._phase = phase
         self._index = index
         self._platform = platform
         self._operations = operations
+        self._kept = kept
         self._replays_graph = phase.name in platform.runtime.graph_phases
         self._host = operations.add(f"{phase.name}.host", index)
         """Row of what the host does, and of the milestones between fragments."""
@@ -139,10 +145,11 @@ class PhaseLowering:
         )  # fmt: skip
 
     def _table(self, graph: OperatorGraph) -> BlockTable:
-        return block_table(lower_block(graph, self._platform, precision(self._phase.precision)), self._platform)
+        body = precision(self._phase.precision)
+        return block_table(lower_block(graph, self._platform, body, self._kept), self._platform)
 
     def _fragments(self, table: BlockTable, repeats: Any) -> Fragments:
-        rows = [self._row(name) for name in table.names]
+        rows = [self._row(name, dtype) for name, dtype in zip(table.names, table.dtypes, strict=True)]
         if table.num_kinds == 1 and isinstance(repeats, int):  # in a family they differ from job to job: none are told
             for column, row in enumerate(rows):
                 self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[:, column])
@@ -151,8 +158,8 @@ class PhaseLowering:
             host_operation=self._host,
         )  # fmt: skip
 
-    def _row(self, name: str) -> int:
+    def _row(self, name: str, dtype: str) -> int:
         """The row of an operation; kernels of the same name share it."""
         if name not in self._rows:
-            self._rows[name] = self._operations.add(f"{self._phase.name}.{name}", self._index)
+            self._rows[name] = self._operations.add(f"{self._phase.name}.{name}", self._index, dtype)
         return self._rows[name]

@@ -11,19 +11,14 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator.chip import Chip, MatrixPath
+from simulator.chip import LASTING, Chip, Lasting, MatrixPath
 from simulator.errors import Infeasible, SpecError, nearest
 from simulator.precision import DTYPE_BITS, Dtype, Precision, precision
 from simulator.program.program import Resources
 from simulator.runtime import Kernel, Runtime
+from simulator.variants import Size
 
-STREAMING_SHARE = 0.5
-"""Share of the local SRAM through which weights and KV stream; the other half holds activations.
-
-A policy, not a measurement: an even split is what double-buffered kernels commonly use.
-"""
-
-DRAM, NOC = "dram", "noc"
+DRAM, NOC, SRAM = "dram", "noc", "sram"
 HOST = "host"
 
 
@@ -42,9 +37,11 @@ class Platform:
     VECTOR = 1
     LAUNCH = 2
     HOST_UNIT = 3
+    ROUTING_UNIT = 4
     # routes
     ACCELERATOR_ROUTE = 0
     BACKGROUND_ROUTE = 1
+    SRAM_ROUTE = 2
     # memories
     LOCAL = 0
 
@@ -56,8 +53,11 @@ class Platform:
         channels = {DRAM: chip.dram.sustained_bytes_per_s}
         if chip.noc is not None:
             channels[NOC] = chip.noc.sustained_bytes_per_s
+        if math.isfinite(self.sram_bytes_per_s):
+            channels[SRAM] = self.sram_bytes_per_s
         names = list(channels)
-        read_route = [names.index(name) for name in (NOC, DRAM) if name in channels]
+        routes = [[names.index(name) for name in (NOC, DRAM) if name in channels], [names.index(DRAM)]]
+        routes += [[names.index(SRAM)]] if SRAM in channels else []
         shared = [(name, master) for name, master in chip.masters.items()
                   if master.minimum_share > 0 or master.maximum_share < 1]  # fmt: skip
         masters = list(chip.masters)
@@ -73,8 +73,8 @@ class Platform:
             share_channel=np.full(len(shared), names.index(DRAM), dtype=np.int64),
             share_minimum=np.array([master.minimum_share for _, master in shared], dtype=np.float64),
             share_maximum=np.array([master.maximum_share for _, master in shared], dtype=np.float64),
-            route_offsets=np.array([0, len(read_route), len(read_route) + 1], dtype=np.int64),
-            route_channels=np.array([*read_route, names.index(DRAM)], dtype=np.int64),
+            route_offsets=np.cumsum([0, *map(len, routes)], dtype=np.int64),
+            route_channels=np.array([channel for route in routes for channel in route], dtype=np.int64),
             memory_names=(f"{accelerator}.sram", *chip.sram),
             memory_bytes=np.array(
                 [chip.cluster_sram_bytes, *(int(level.capacity.value) for level in chip.sram.values())], dtype=np.int64
@@ -130,7 +130,7 @@ class Platform:
         Raises:
             Infeasible: when nothing is left for a buffer.
         """
-        streaming = int(self.chip.cluster_sram_bytes * STREAMING_SHARE)
+        streaming = int(self.chip.cluster_sram_bytes * self.chip.cluster.sram.split.streams)
         buffers = self.runtime.weight_buffers * self.tenants
         if streaming < buffers:
             raise Infeasible(
@@ -142,15 +142,35 @@ class Platform:
 
     @cached_property
     def activation_room(self) -> tuple[tuple[int, int], ...]:
-        """(memory, bytes) where a tenant's activations may stay: shared levels, then half of the local SRAM."""
-        local = self.chip.cluster_sram_bytes - int(self.chip.cluster_sram_bytes * STREAMING_SHARE)
-        rooms = [(index + 1, int(level.capacity.value)) for index, level in enumerate(self.chip.sram.values())]
+        """(memory, bytes) where a tenant's activations may stay: shared levels, then the local SRAM."""
+        local = int(self.chip.cluster_sram_bytes * self.chip.cluster.sram.split.activations)
+        rooms = [(index + 1, level.activation_bytes) for index, level in enumerate(self.chip.sram.values())]
         return tuple((memory, size_bytes // self.tenants) for memory, size_bytes in [*rooms, (self.LOCAL, local)])
 
     @cached_property
     def activation_room_bytes(self) -> int:
         """All of that room together."""
         return sum(size_bytes for _, size_bytes in self.activation_room)
+
+    def kept_room(self, what: Lasting) -> tuple[tuple[int, int], ...]:
+        """(memory, bytes) where a tenant keeps something from step to step: the local SRAM, then a shared level."""
+        local = self.chip.cluster.sram.kept_bytes(what) * round(self.chip.cluster.count.value)
+        rooms = [(self.LOCAL, local)]
+        rooms += [(index + 1, level.kept_bytes(what)) for index, level in enumerate(self.chip.sram.values())]
+        return tuple((memory, size_bytes // self.tenants) for memory, size_bytes in rooms if size_bytes > 0)
+
+    @property
+    def keeps_something(self) -> bool:
+        """Whether anything stays on the chip from step to step."""
+        return any(self.kept_room(what) for what in LASTING)
+
+    @cached_property
+    def sram_bytes_per_s(self) -> float:
+        """What the port of the shared level delivers that keeps something; infinite where no figure is known."""
+        for level in self.chip.sram.values():
+            if level.bandwidth is not None and any(level.kept_bytes(what) for what in LASTING):
+                return level.bandwidth.value
+        return math.inf
 
     # precision -------------------------------------------------------------------------------------------------
 
@@ -186,12 +206,30 @@ class Platform:
             hint="choose a precision whose weights and activations the chip has, such as w8a8 for int8",
         )
 
+    def multiplied_in(self, used: Precision) -> Dtype:
+        """The dtype in which matrices of a precision are multiplied.
+
+        Raises:
+            SpecError: when the platform cannot run the precision.
+        """
+        kernel = self.kernel(used.name)
+        return self.dtype(self.chip.cluster.path(kernel.path), kernel.dtype)
+
     def attention_dtype(self, path: MatrixPath, kernel: Kernel) -> Dtype:
         """The dtype of attention: a 16-bit format, or that of the matrices on a chip that has no 16-bit format."""
         for candidate in ("fp16", "bf16"):
             if candidate in path.macs_per_cycle:
                 return candidate
         return self.dtype(path, kernel.dtype)
+
+    def attention_multiplied_in(self, body: Precision) -> Dtype:
+        """The dtype in which causal attention is multiplied beside matrices of a precision.
+
+        Raises:
+            SpecError: when the platform cannot run the precision.
+        """
+        path = self.chip.cluster.path(self.runtime.causal_attention.path)
+        return self.attention_dtype(path, self.kernel(body.name))
 
     def head_precision(self, body: Precision) -> Precision:
         """The precision of the LM head under this runtime."""
@@ -201,3 +239,7 @@ class Platform:
     def kv_bytes(self) -> int:
         """Bytes of one element of the KV cache."""
         return int(precision(self.runtime.kv_precision).matrix_bytes(1, 1))
+
+    def cache_bytes(self, elements: Size) -> Size:
+        """Bytes of elements of the KV cache."""
+        return elements * self.kv_bytes

@@ -664,7 +664,7 @@ def test_an_embedding_reads_the_rows_that_it_hands_on() -> None:
 def test_the_cache_is_read_and_written_in_its_own_precision() -> None:
     attention = Attention("a", (), queries=1, cached_keys=7, own_keys=0, heads=4, kv_heads=2, head_dim=8,
                           is_causal=False)  # fmt: skip
-    write = CacheWrite("c", (), tokens=3, kv_heads=2, head_dim=8)
+    write = CacheWrite("c", (), tokens=3, kv_heads=2, head_dim=8, context=3)
     for kv_precision, size in (("fp16", 2), ("fp8", 1)):
         platform = detailed(kv_precision=kv_precision)
         read = work_of(attention, platform=platform)
@@ -759,7 +759,7 @@ def test_attention_runs_in_16_bits_where_there_are_any() -> None:
 
 def test_room_for_activations_is_every_shared_level_and_the_local_half() -> None:
     platform = Platform(chip(sram="101 B", shared="30 kB"), runtime(buffers=3))
-    assert platform.activation_room == ((1, 30_000), (0, 51))  # 50 of 101 bytes stream
+    assert platform.activation_room == ((1, 30_000), (0, 50))  # 50 of 101 bytes stream, each share rounded down
     assert platform.stream_buffer_bytes == 16
     assert Platform(chip(sram="101 B", shared="30 kB"), runtime(buffers=3), tenants=2).activation_room == (
         (1, 15_000), (0, 25),
