@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "sourced": BASE,
     "document": BASE | {"sourced"},
     "spec": {"document", "sourced"},
-    "chip": {"precision", "sourced", "spec"},
+    "chip": {"precision", "sourced", "spec", "terms"},
     "runtime": {"precision", "sourced", "spec", "terms"},
     "workload": {"precision", "sourced", "spec", "terms"},
     "scenario": {"sourced", "spec", "terms"},

@@ -71,6 +71,12 @@ class Sram(Spec):
             raise ValueError(f"kv_store: must be at most {left}, {room:g} B, got {self.kv_store:g} B")
         return self
 
+    def part(self, fraction: float) -> Sram:
+        """A part of the level with the same split and the same port."""
+        capacity = self.capacity.model_copy(update={"value": self.capacity.value * fraction})
+        kv_store = None if self.kv_store is None else self.kv_store * fraction
+        return self.model_copy(update={"capacity": capacity, "kv_store": kv_store})
+
     def kept_bytes(self, what: Lasting) -> int:
         """Bytes for something that stays from step to step."""
         if what == "kv" and self.kv_store is not None:

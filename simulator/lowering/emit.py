@@ -18,8 +18,9 @@ last work on each buffer (oldest first), the last load, the host, and the exit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,6 +63,15 @@ class Fragments:
     last_task: Ints
 
 
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Fragments that run in one place, and the priority of their tasks."""
+
+    fragments: Fragments
+    platform: Platform
+    priority: int = 0
+
+
 def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, operation: int, is_phase: bool) -> Fragments:
     """The beginning of a step: the host has seen the last result; with a graph it enqueues all kernels at once.
 
@@ -91,6 +101,52 @@ def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, opera
         predecessor_counts=counts,
         predecessors=np.array([*before, *carried, 0, 0], dtype=np.int64),
         lengths=np.array([length], dtype=np.int64),
+        held_counts=np.zeros(1, dtype=np.int64),
+        memory=empty,
+        held_bytes=empty,
+        first_task=empty,
+        last_task=empty,
+    )
+
+
+class Link(NamedTuple):
+    """A link of the chain of tasks between two phases: work of a unit or bytes on a route, and what it is called."""
+
+    unit: int
+    work_cycles: float
+    route: int
+    size_bytes: int
+    cause: int
+
+
+def passage(platform: Platform, links: Sequence[Link], *, operation: int, is_first: bool) -> Fragments:
+    """What has to happen between two phases, one after the other: it begins when everything before has ended.
+
+    Args:
+        platform: where it happens.
+        links: of the chain.
+        operation: the row of `Labels` of its tasks.
+        is_first: whether nothing comes before it in its job.
+    """
+    num_buffers = platform.runtime.weight_buffers
+    drained = [] if is_first else [EXIT, HOST_DONE, LAST_LOAD, *range(LAST_LOAD - num_buffers, LAST_LOAD)]
+    num_anchors = num_buffers + NUM_FIXED_ANCHORS
+    milestone = Link(NONE, 0.0, NONE, 0, NONE)
+    chain = [milestone, *links, *[milestone] * num_anchors]
+    columns = [np.array(column) for column in zip(*chain, strict=True)]
+    counts = np.ones(len(chain), dtype=np.int64)
+    counts[0] = len(drained)
+    empty = np.zeros(0, dtype=np.int64)
+    return Fragments(
+        unit=columns[0],
+        work_cycles=columns[1].astype(np.float64),
+        route=columns[2],
+        size_bytes=columns[3],
+        operation=np.full(len(chain), operation, dtype=np.int64),
+        cause=columns[4],
+        predecessor_counts=counts,
+        predecessors=np.array([*drained, *range(len(links)), *[len(links)] * num_anchors], dtype=np.int64),
+        lengths=np.array([len(chain)], dtype=np.int64),
         held_counts=np.zeros(1, dtype=np.int64),
         memory=empty,
         held_bytes=empty,
@@ -153,34 +209,46 @@ def block_fragments(
     )
 
 
-def templates_of(groups: list[tuple[Fragments, int]], platform: Platform) -> Templates:
-    """All fragments of a Program, end to end, each group with the priority of its tasks."""
+def templates_of(groups: Sequence[Group]) -> Templates:
+    """All fragments of a Program, end to end."""
 
     def column(name: str) -> Any:
-        return np.concatenate([getattr(fragments, name) for fragments, _ in groups])
+        return np.concatenate([getattr(group.fragments, name) for group in groups])
 
-    route = column("route")
+    def per_task(values: Sequence[Any]) -> Any:
+        return np.repeat(np.array(values), [len(group.fragments.unit) for group in groups])
+
+    def of_program(name: str) -> Any:
+        """Numbers of the place as those of the Program; NONE, the last of them, stays."""
+        return np.concatenate(
+            [np.append(getattr(group.platform.site, name), NONE)[getattr(group.fragments, name)] for group in groups]
+        )
+
+    route = of_program("route")
     is_transfer = route != NONE
+    rate_cap_bytes_per_s = per_task([group.platform.rate_cap_bytes_per_s for group in groups])
     return Templates(
-        unit=column("unit"),
-        work_cycles=column("work_cycles"),
+        unit=of_program("unit"),
+        work_cycles=column("work_cycles")
+        * np.where(
+            (column("unit") < Platform.HOST_UNIT) | (column("unit") == Platform.ROUTING_UNIT),
+            per_task([group.platform.cycle_scale for group in groups]),
+            1.0,
+        ),
         route=route,
         size_bytes=column("size_bytes"),
-        master=np.where(is_transfer, platform.accelerator_master, NONE),
+        master=np.where(is_transfer, per_task([group.platform.accelerator_master for group in groups]), NONE),
         rate_cap_bytes_per_s=np.where(
-            is_transfer & (route != platform.SRAM_ROUTE), platform.rate_cap_bytes_per_s, np.inf
+            is_transfer & (column("route") != Platform.SRAM_ROUTE), rate_cap_bytes_per_s, np.inf
         ),
-        priority=np.repeat(
-            np.array([priority for _, priority in groups], dtype=np.int64),
-            [len(fragments.unit) for fragments, _ in groups],
-        ),
+        priority=per_task([group.priority for group in groups]),
         operation=column("operation"),
         cause=column("cause"),
         predecessor_offsets=offsets_of(column("predecessor_counts")),
         predecessors=column("predecessors"),
         fragment_offsets=offsets_of(column("lengths")),
         held_offsets=offsets_of(column("held_counts")),
-        memory=column("memory"),
+        memory=of_program("memory"),
         held_bytes=column("held_bytes"),
         first_task=column("first_task"),
         last_task=column("last_task"),

@@ -36,7 +36,7 @@ def kept_of(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None 
     room = {what: sum(size_bytes for _, size_bytes in platform.kept_room(what)) for what in ("weights", "kv")}
     kept: dict[str, Any] = {}
     if room["kv"] > 0:
-        kept["kv_token_bytes"] = _token_bytes(phases, platform, kind)
+        kept["kv_token_bytes"] = cache_token_bytes(phases, platform, kind)
         kept["kv_tokens"] = room["kv"] // largest(kept["kv_token_bytes"], 1)
         kept["far_kv"] = _far_share("kv", platform)
     if room["weights"] > 0:
@@ -46,19 +46,28 @@ def kept_of(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None 
     return Kept(**kept) if kept else NOTHING_KEPT
 
 
-def held_kv_bytes(phase: PhaseGraph, kept: Kept, before_bytes: int) -> Ints:
-    """Bytes of the KV store that are filled in every step of a phase (shape: steps).
+def context_tokens(phases: Sequence[PhaseGraph]) -> list[Ints]:
+    """Tokens in the KV cache during every step of every phase of a model (shape of each: steps).
 
-    Args:
-        phase: it may write no cache; then what was filled before stays.
-        kept: of one model.
-        before_bytes: at the end of the phase before.
+    A phase that writes no cache finds what those before it have left.
     """
-    for operator, _ in phase.operators():
-        if isinstance(operator, CacheWrite):
-            filled: Size = smallest(operator.context, kept.kv_tokens) * kept.kv_token_bytes
-            return np.broadcast_to(np.asarray(filled), (phase.num_steps,))
-    return np.full(phase.num_steps, before_bytes)
+    contexts: list[Ints] = []
+    for phase in phases:
+        writes = [operator.context for operator, _ in phase.operators() if isinstance(operator, CacheWrite)]
+        before = contexts[-1][-1] if contexts else 0
+        contexts.append(np.broadcast_to(np.asarray(writes[0] if writes else before), (phase.num_steps,)))
+    return contexts
+
+
+def filled_bytes(tokens: Size, kept: Kept) -> Size:
+    """Bytes of the KV store that are filled when the cache has so many tokens."""
+    filled: Size = smallest(tokens, kept.kv_tokens) * kept.kv_token_bytes
+    return filled
+
+
+def pinned_bytes(kept: Kept) -> int:
+    """Bytes of the pinned weights of a model."""
+    return int(kept.weight_share * kept.weight_bytes)
 
 
 def spread(size_bytes: int, what: Lasting, platform: Platform) -> list[tuple[int, int]]:
@@ -78,7 +87,7 @@ def _far_share(what: Lasting, platform: Platform) -> float:
     return far / sum(size_bytes for _, size_bytes in rooms)
 
 
-def _token_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None) -> Size:
+def cache_token_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None = None) -> Size:
     """Keys and values of one token in all layers; every phase that writes a cache writes the same."""
     most: Size = 0
     for phase in phases:

@@ -5,6 +5,7 @@ A segment is a fragment with its repetitions. The segments of a job in order are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from simulator.graph import OperatorGraph, PhaseGraph
 from simulator.lowering.block import BlockTable, block_table, lower_block
-from simulator.lowering.emit import Fragments, block_fragments, step_start, templates_of
+from simulator.lowering.emit import Fragments, Group, Link, block_fragments, passage, step_start, templates_of
 from simulator.lowering.kernel import NOTHING_KEPT, Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
@@ -49,26 +50,27 @@ class Segments:
     """1 where the repetitions are layers, else 0."""
     step: Ints
     """The step of each segment, for labels; NONE if there is one only."""
+    is_passage: bool = False
+    """Whether it is what happens before a phase."""
 
 
 @dataclass
 class FragmentList:
     """The fragments and segments of a Program, collected phase by phase."""
 
-    groups: list[tuple[Fragments, int]] = field(default_factory=list)
-    """Fragments with the priority of their tasks."""
+    groups: list[Group] = field(default_factory=list)
     num_fragments: int = 0
     jobs: list[list[Segments]] = field(default_factory=list)
     """Segments of all phases, for one job or for several alike."""
 
-    def add(self, fragments: Fragments, priority: int) -> int:
+    def add(self, fragments: Fragments, platform: Platform, priority: int) -> int:
         """Adds fragments; returns the number of the first."""
         first = self.num_fragments
-        self.groups.append((fragments, priority))
+        self.groups.append(Group(fragments, platform, priority))
         self.num_fragments += len(fragments.lengths)
         return first
 
-    def tasks(self, platform: Platform) -> FoldedTasks:
+    def tasks(self) -> FoldedTasks:
         """Everything collected."""
         parts: list[tuple[Ints, ...]] = []
         counts: list[Ints] = []
@@ -90,7 +92,7 @@ class FragmentList:
             step=np.repeat(step, repeats),
             job_offsets=offsets_of(np.concatenate(counts)),
         )
-        return FoldedTasks(templates_of(self.groups, platform), instances)
+        return FoldedTasks(templates_of(self.groups), instances)
 
 
 class PhaseLowering:
@@ -119,13 +121,16 @@ class PhaseLowering:
             is_first: whether nothing comes before the phase in its job.
         """
         num_steps, num_jobs = self._phase.num_steps, len(kind)
-        starts = np.full((num_jobs, num_steps), fragments.add(self._start(is_first=is_first, is_phase=True), priority))
+        starts = np.full(
+            (num_jobs, num_steps),
+            fragments.add(self._start(is_first=is_first, is_phase=True), self._platform, priority),
+        )
         if num_steps > 1:
-            starts[:, 1:] = fragments.add(self._start(is_first=False, is_phase=False), priority)
+            starts[:, 1:] = fragments.add(self._start(is_first=False, is_phase=False), self._platform, priority)
         numbers, repeats = [starts], [np.ones((num_jobs, 1), dtype=np.int64)]
         for block in self._phase.blocks:
             table = self._table(block.graph)
-            first = fragments.add(self._fragments(table, block.repeats), priority)
+            first = fragments.add(self._fragments(table, block.repeats), self._platform, priority)
             of_kind = first + (kind * table.num_steps if table.num_kinds > 1 else np.zeros(num_jobs, dtype=np.int64))
             steps = np.arange(num_steps) if table.num_steps > 1 else np.zeros(num_steps, dtype=np.int64)
             numbers.append(of_kind[:, None] + steps)
@@ -137,6 +142,15 @@ class PhaseLowering:
             is_layer=(per_step > 1).astype(np.int64),
             step=np.repeat(np.arange(num_steps), len(numbers)) if num_steps > 1 else np.array([NONE]),
         )
+
+    def passage(
+        self, fragments: FragmentList, platform: Platform, links: Sequence[Link], *, priority: int, is_first: bool
+    ) -> Segments:
+        """Adds what has to happen between the phase before and this one, one after the other, on some platform."""
+        chain = passage(platform, links, operation=self._host, is_first=is_first)
+        number = fragments.add(chain, platform, priority)
+        once = np.ones((1, 1), dtype=np.int64)
+        return Segments(fragment=number * once, repeats=once, is_layer=0 * once, step=np.array([NONE]), is_passage=True)
 
     def _start(self, *, is_first: bool, is_phase: bool) -> Fragments:
         return step_start(

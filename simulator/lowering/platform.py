@@ -1,90 +1,98 @@
-"""Platform: a chip and a runtime resolved into the numbers that lowering needs and the resources of a Program.
-
-This is the only place where a chip's fields become units, channels, masters and memories.
-"""
+"""Platform: a chip and a runtime resolved into the numbers that lowering needs."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-
-import numpy as np
 
 from simulator.chip import LASTING, Chip, Lasting, MatrixPath
 from simulator.errors import Infeasible, SpecError, nearest
+from simulator.lowering.resources import (
+    ACCELERATOR_ROUTE,
+    BACKGROUND_ROUTE,
+    HOST_UNIT,
+    LAUNCH_UNIT,
+    LINK_UNIT,
+    LOCAL_MEMORY,
+    MATRIX_UNIT,
+    MODE_UNIT,
+    ROUTING_UNIT,
+    SRAM_ROUTE,
+    VECTOR_UNIT,
+    Place,
+    Site,
+    sites,
+    sram_bytes_per_s,
+)
 from simulator.precision import DTYPE_BITS, Dtype, Precision, precision
 from simulator.program.program import Resources
 from simulator.runtime import Kernel, Runtime
 from simulator.variants import Size
 
-DRAM, NOC, SRAM = "dram", "noc", "sram"
-HOST = "host"
-
 
 @dataclass(frozen=True)
 class Platform:
-    """A chip with a runtime on it."""
+    """A chip with a runtime on it, as one place shows it."""
 
     chip: Chip
+    """As the place and the mode show it."""
     runtime: Runtime
     tenants: int = 1
     """Jobs that may run at the same time; each has an equal part of the on-chip memory to itself."""
+    among: Site | None = None
+    """Where the place is among the resources of a Program; None if the chip has no other."""
+    mode: str = ""
+    """The mode that the chip is in; empty if it has none."""
+    die: int = 0
+    """The die that it is on."""
+    switch_s: float = 0.0
+    """How long it takes to come into that mode."""
+    unit_clock_hz: float | None = None
+    """The clock in which the Program counts cycles of the clusters, if not that of the chip as the mode shows it."""
 
-    # units: index in Resources.unit_names ----------------------------------------------------------------------
-
-    MATRIX = 0
-    VECTOR = 1
-    LAUNCH = 2
-    HOST_UNIT = 3
-    ROUTING_UNIT = 4
-    # routes
-    ACCELERATOR_ROUTE = 0
-    BACKGROUND_ROUTE = 1
-    SRAM_ROUTE = 2
-    # memories
-    LOCAL = 0
+    # as a place numbers them, see `lowering.resources`
+    MATRIX = MATRIX_UNIT
+    VECTOR = VECTOR_UNIT
+    LAUNCH = LAUNCH_UNIT
+    HOST_UNIT = HOST_UNIT
+    ROUTING_UNIT = ROUTING_UNIT
+    MODE_UNIT = MODE_UNIT
+    LINK_UNIT = LINK_UNIT
+    ACCELERATOR_ROUTE = ACCELERATOR_ROUTE
+    BACKGROUND_ROUTE = BACKGROUND_ROUTE
+    SRAM_ROUTE = SRAM_ROUTE
+    LOCAL = LOCAL_MEMORY
 
     @cached_property
+    def site(self) -> Site:
+        """Where the place is among the resources of the Program."""
+        return self.among or sites(self.chip)[Place()]
+
+    @property
     def resources(self) -> Resources:
-        """Units, channels, masters, routes and memories of the chip."""
-        chip, accelerator = self.chip, self.chip.accelerator
-        clock = chip.cluster.clock.value
-        channels = {DRAM: chip.dram.sustained_bytes_per_s}
-        if chip.noc is not None:
-            channels[NOC] = chip.noc.sustained_bytes_per_s
-        if math.isfinite(self.sram_bytes_per_s):
-            channels[SRAM] = self.sram_bytes_per_s
-        names = list(channels)
-        routes = [[names.index(name) for name in (NOC, DRAM) if name in channels], [names.index(DRAM)]]
-        routes += [[names.index(SRAM)]] if SRAM in channels else []
-        shared = [(name, master) for name, master in chip.masters.items()
-                  if master.minimum_share > 0 or master.maximum_share < 1]  # fmt: skip
-        masters = list(chip.masters)
-        return Resources(
-            unit_names=(f"{accelerator}.matrix", f"{accelerator}.vector", f"{accelerator}.launch", HOST),
-            unit_clock_hz=np.array([clock, clock, clock, chip.host.clock.value]),
-            unit_slots=np.ones(4, dtype=np.int64),
-            channel_names=tuple(names),
-            channel_bytes_per_s=np.array(list(channels.values())),
-            master_names=tuple(masters),
-            master_weight=np.array([master.weight for master in chip.masters.values()]),
-            share_master=np.array([masters.index(name) for name, _ in shared], dtype=np.int64),
-            share_channel=np.full(len(shared), names.index(DRAM), dtype=np.int64),
-            share_minimum=np.array([master.minimum_share for _, master in shared], dtype=np.float64),
-            share_maximum=np.array([master.maximum_share for _, master in shared], dtype=np.float64),
-            route_offsets=np.cumsum([0, *map(len, routes)], dtype=np.int64),
-            route_channels=np.array([channel for route in routes for channel in route], dtype=np.int64),
-            memory_names=(f"{accelerator}.sram", *chip.sram),
-            memory_bytes=np.array(
-                [chip.cluster_sram_bytes, *(int(level.capacity.value) for level in chip.sram.values())], dtype=np.int64
-            ),
-        )
+        """Units, channels, masters, routes and memories of the Program."""
+        return self.site.resources
+
+    @property
+    def cycle_scale(self) -> float:
+        """Cycles in which the Program counts, per cycle of the clusters in this mode."""
+        clock_hz = self.chip.cluster.clock.value
+        return 1.0 if self.unit_clock_hz is None else self.unit_clock_hz / clock_hz
+
+    def in_mode(self, name: str) -> Platform:
+        """The same with the chip in one of its modes."""
+        if self.chip.reconfiguration is None:
+            raise SpecError(f'chip {self.chip.name}: must have modes, got "{name}" for a chip that has none')
+        return replace(
+            self, chip=self.chip.in_mode(name), among=self.site, mode=name,
+            switch_s=self.chip.reconfiguration.latency.value, unit_clock_hz=self.chip.cluster.clock.value,
+        )  # fmt: skip
 
     @property
     def accelerator_master(self) -> int:
         """Index of the master on whose behalf the accelerator moves bytes."""
-        return self.master(self.chip.accelerator)
+        return self.site.master
 
     @property
     def rate_cap_bytes_per_s(self) -> float:
@@ -101,7 +109,7 @@ class Platform:
     def route_bytes_per_s(self) -> float:
         """The most that all transfers of the accelerator together move over its route."""
         resources, rates = self.resources, []
-        for channel in resources.route(self.ACCELERATOR_ROUTE):
+        for channel in resources.route(int(self.site.route[self.ACCELERATOR_ROUTE])):
             mine = (resources.share_master == self.accelerator_master) & (resources.share_channel == channel)
             share = float(resources.share_maximum[mine][0]) if mine.any() else 1.0
             rates.append(share * float(resources.channel_bytes_per_s[channel]))
@@ -167,10 +175,7 @@ class Platform:
     @cached_property
     def sram_bytes_per_s(self) -> float:
         """What the port of the shared level delivers that keeps something; infinite where no figure is known."""
-        for level in self.chip.sram.values():
-            if level.bandwidth is not None and any(level.kept_bytes(what) for what in LASTING):
-                return level.bandwidth.value
-        return math.inf
+        return sram_bytes_per_s(self.chip)
 
     # precision -------------------------------------------------------------------------------------------------
 

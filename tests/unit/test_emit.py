@@ -19,7 +19,7 @@ from simulator.graph import Attention, CacheWrite, Elementwise, Embedding, MatMu
 from simulator.graph.operator import ElementwiseKind
 from simulator.lowering import Platform
 from simulator.lowering.block import CAUSES, LoweredBlock, block_table
-from simulator.lowering.emit import block_fragments, step_start, templates_of
+from simulator.lowering.emit import Group, block_fragments, step_start, templates_of
 from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
 from simulator.lowering.residency import Activation
 from simulator.precision import precision
@@ -89,7 +89,7 @@ def program(platform: Platform, steps: Sequence[Sequence[KernelWork]], *, replay
     fragment = np.arange(len(groups))
     nothing = np.full(len(groups), NONE)
     tasks = FoldedTasks(
-        templates_of([(fragments, 0) for fragments in groups], platform),
+        templates_of([Group(fragments, platform) for fragments in groups]),
         Instances(fragment, nothing, nothing, np.array([0, len(groups)])),
     )
     once = np.array([0])
