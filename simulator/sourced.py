@@ -10,6 +10,7 @@ This module knows no chip and no model. Reading files is in `simulator.document`
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -85,6 +86,15 @@ class Sourced(Frozen):
     def is_uncertain(self) -> bool:
         """Whether a report should list it as a guess."""
         return self.status in UNCERTAIN
+
+    @property
+    def guessed_range(self) -> str | None:
+        """The range of a guess, as its note states it: "1.4 to 2.0" of a note that ends in "(range 1.4 to 2.0)"."""
+        stated = _RANGE.search(self.note or "")
+        return stated[1] if stated else None
+
+
+_RANGE: Final = re.compile(r"\(range ((?:[^()]|\([^()]*\))*)\)")
 
 
 def _in_unit(dimension: str, *, above_zero: bool = True) -> tuple[BeforeValidator, WrapSerializer, WithJsonSchema]:
@@ -240,3 +250,18 @@ def _sourced_in(value: Any, path: str) -> Iterator[tuple[str, Sourced]]:
     elif isinstance(value, tuple):
         for index, item in enumerate(value):
             yield from _sourced_in(item, f"{path}.{index}")
+
+
+def units_of(spec: BaseModel) -> Iterator[tuple[str, Sourced, str | None]]:
+    """As `sourced_numbers`, with the unit of each value: None for a pure number."""
+    dumped = _dumped_numbers(spec.model_dump(mode="json"))
+    for (path, number), fields in zip(sourced_numbers(spec), dumped, strict=True):
+        yield path, number, fields.get("unit")
+
+
+def _dumped_numbers(tree: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(tree, Mapping) and tree.keys() >= {"value", "source", "status"}:
+        yield tree
+    elif isinstance(tree, Mapping | list | tuple):
+        for item in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from _dumped_numbers(item)

@@ -7,24 +7,34 @@ from simulator.chip.compute import Cluster, MatrixPath, VectorEngine
 from simulator.chip.dram import Dram, DramCondition
 from simulator.chip.dram_ceiling import READ_STREAM, Access
 from simulator.chip.dram_device import Memory
-from simulator.chip.memory import LocalSram, Sram
-from simulator.chip.spec import Chip, Host, Link, Master, MasterBudget, Noc
+from simulator.chip.memory import LASTING, Lasting, LocalSplit, LocalSram, Split, Sram
+from simulator.chip.modes import IntensityRule, Mode, Partition, Reconfiguration
+from simulator.chip.spec import Chip, Dies, Host, Link, Master, MasterBudget, Noc
 
 __all__ = [
+    "LASTING",
     "READ_STREAM",
     "Access",
     "Chip",
     "Cluster",
+    "Dies",
     "Dram",
     "DramCondition",
     "Host",
+    "IntensityRule",
+    "Lasting",
     "Link",
+    "LocalSplit",
     "LocalSram",
     "Master",
     "MasterBudget",
     "MatrixPath",
     "Memory",
+    "Mode",
     "Noc",
+    "Partition",
+    "Reconfiguration",
+    "Split",
     "Sram",
     "VectorEngine",
 ]

@@ -2,8 +2,47 @@
 
 from __future__ import annotations
 
-from simulator.sourced import BytesPerCycle, Capacity
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+
+from simulator.sourced import Bandwidth, BytesPerCycle, Capacity, ChosenCapacity
 from simulator.spec import Spec
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A share of an SRAM level, 0 to 1: a policy that software chooses, so it needs no source."""
+
+Lasting = Literal["weights", "kv", "experts"]
+"""What stays in an SRAM level from step to step."""
+LASTING: Final[tuple[Lasting, ...]] = ("weights", "kv", "experts")
+
+
+class Split(Spec):
+    """How software shares out an SRAM level. What is not given away stays empty."""
+
+    activations: Share = 0.0
+    """For what passes between kernels."""
+    weights: Share = 0.0
+    """For pinned weights: an equal part of every matrix, loaded once and kept."""
+    kv: Share = 0.0
+    """For the newest tokens of the KV cache, an equal share for every layer."""
+    experts: Share = 0.0
+    """For experts' weights that were used before or are expected."""
+
+    @property
+    def total(self) -> float:
+        """All shares together."""
+        return self.activations + self.weights + self.kv + self.experts
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Split:
+        if self.total > 1 + SHARE_ROUNDING:
+            raise ValueError(f"split: shares must sum to at most 1, got {self.total:g}")
+        return self
+
+
+SHARE_ROUNDING = 1e-9
+"""So that shares such as 0.1, 0.2 and 0.7 are not more than everything."""
 
 
 class Sram(Spec):
@@ -11,6 +50,61 @@ class Sram(Spec):
 
     capacity: Capacity
     """Bytes that software can use."""
+    bandwidth: Bandwidth | None = None
+    """Bytes per second that it delivers to all clusters together; None where no figure is known: then it never limits.
+    """
+    split: Split | None = None
+    """How it is shared out; None leaves all of it to activations that do not fit into the local SRAM."""
+    kv_store: ChosenCapacity | None = None
+    """Bytes reserved for the KV cache, instead of a share of the split."""
+
+    @model_validator(mode="after")
+    def _kv_store_fits(self) -> Sram:
+        if self.kv_store is None:
+            return self
+        if self.split is not None and self.split.kv > 0:
+            raise ValueError("kv_store: must not be given beside split.kv, which says the same as a share")
+        others = 0.0 if self.split is None else self.split.total
+        room = (1 - others) * self.capacity.value
+        if self.kv_store > room * (1 + SHARE_ROUNDING):
+            left = f"what the split leaves of {self.capacity.value:g} B" if others else "the capacity"
+            raise ValueError(f"kv_store: must be at most {left}, {room:g} B, got {self.kv_store:g} B")
+        return self
+
+    def part(self, fraction: float) -> Sram:
+        """A part of the level with the same split and the same port."""
+        capacity = self.capacity.model_copy(update={"value": self.capacity.value * fraction})
+        kv_store = None if self.kv_store is None else self.kv_store * fraction
+        return self.model_copy(update={"capacity": capacity, "kv_store": kv_store})
+
+    def kept_bytes(self, what: Lasting) -> int:
+        """Bytes for something that stays from step to step."""
+        if what == "kv" and self.kv_store is not None:
+            return int(self.kv_store)
+        return 0 if self.split is None else int(getattr(self.split, what) * self.capacity.value)
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes for what passes between kernels."""
+        if self.split is not None:
+            return int(self.split.activations * self.capacity.value)
+        return int(self.capacity.value - (self.kv_store or 0))
+
+
+class LocalSplit(Split):
+    """How software shares out the local SRAM of a cluster."""
+
+    streams: Annotated[float, Field(gt=0, le=1)]
+    """For the buffers through which weights and KV stream."""
+
+    @property
+    def total(self) -> float:
+        """All shares together."""
+        return super().total + self.streams
+
+
+EVEN_SPLIT = LocalSplit(streams=0.5, activations=0.5)
+"""A policy, not a measurement: half for streams and half for activations, as double-buffered kernels commonly use."""
 
 
 class LocalSram(Sram):
@@ -18,3 +112,5 @@ class LocalSram(Sram):
 
     port: BytesPerCycle | None = None
     """Bytes per cycle that the vector engine reads and writes; None where no figure is known: then it never limits."""
+    split: LocalSplit = EVEN_SPLIT
+    """How it is shared out."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from simulator.chip.compute import Cluster
 from simulator.chip.dram import Dram
-from simulator.chip.memory import Sram
+from simulator.chip.memory import LASTING, Sram
+from simulator.chip.modes import Partition, Reconfiguration, sum_of_clusters
 from simulator.sourced import Area, Bandwidth, ChosenCapacity, ChosenDuration, Duration, Fraction, Frequency, Power
 from simulator.spec import Spec
 
@@ -73,6 +74,15 @@ class Link(Spec):
     """Time of an empty message."""
 
 
+class Dies(Spec):
+    """Several equal dies, each with all that the chip says, and a link from each to the others."""
+
+    count: Annotated[int, Field(ge=2)]
+    """How many."""
+    link: str
+    """The link between them: a key of `links`."""
+
+
 class Host(Spec):
     """The CPU core that enqueues kernels."""
 
@@ -109,8 +119,14 @@ class Chip(Spec):
     """Requesters on the DRAM by name; one has the name of `accelerator`."""
     links: dict[str, Link] = Field(default_factory=dict)
     """Links by name."""
+    dies: Dies | None = None
+    """Several dies of this kind; None for one."""
     host: Host
     """The CPU that enqueues kernels."""
+    reconfiguration: Reconfiguration | None = None
+    """Modes between which the accelerator can change; None for a fixed one."""
+    partitions: dict[str, Partition] = Field(default_factory=dict)
+    """Parts of the accelerator that streams of a scenario may have to themselves, by name."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Chip:
@@ -120,15 +136,76 @@ class Chip(Spec):
             )
         if self.accelerator not in self.masters:
             raise ValueError(f'masters: must have an entry "{self.accelerator}" for the accelerator')
+        lasting = [name for name, level in self.sram.items() if any(level.kept_bytes(what) for what in LASTING)]
+        if len(lasting) > 1:
+            raise ValueError(f"sram: only one shared level may keep weights, kv or experts, got {', '.join(lasting)}")
+        self._modes_and_partitions_agree()
         guaranteed = sum(master.minimum_share for master in self.masters.values())
         if guaranteed > 1:
             raise ValueError(f"masters: minimum shares must sum to at most 1, got {guaranteed:g}")
         return self
 
+    def _modes_and_partitions_agree(self) -> None:
+        if self.reconfiguration is not None:
+            if self.reconfiguration.cluster != self.accelerator:
+                raise ValueError(
+                    f'reconfiguration.cluster: must be the accelerator "{self.accelerator}", '
+                    f'got "{self.reconfiguration.cluster}"'
+                )
+            for name, mode in self.reconfiguration.modes.items():
+                unknown = [level for level in mode.split if level not in self.sram]
+                if unknown:
+                    raise ValueError(
+                        f"reconfiguration.modes.{name}.split: must name shared SRAM levels "
+                        f'({", ".join(self.sram) or "the chip has none"}), got "{unknown[0]}"'
+                    )
+        if self.dies is not None and self.dies.link not in self.links:
+            raise ValueError(
+                f'dies.link: must name one of the links ({", ".join(self.links) or "none"}), got "{self.dies.link}"'
+            )
+        wanted, there = sum_of_clusters(self.partitions), round(self.cluster.count.value)
+        if wanted > there:
+            raise ValueError(f"partitions: must have at most the {there} clusters of the accelerator, got {wanted}")
+
     @property
     def cluster(self) -> Cluster:
         """The cluster group that runs transformer operators."""
         return self.clusters[self.accelerator]
+
+    def in_mode(self, name: str) -> Chip:
+        """The chip in one of its modes, as a chip that has no other."""
+        if self.reconfiguration is None:
+            raise KeyError(name)
+        mode = self.reconfiguration.modes[name]
+        changed: dict[str, object] = {
+            field: value
+            for field, value in (("clock", mode.clock), ("matrix", mode.matrix), ("vector", mode.vector))
+            if value is not None
+        }
+        if mode.local_split is not None:
+            changed["sram"] = self.cluster.sram.model_copy(update={"split": mode.local_split})
+        levels = {
+            level: memory.model_copy(update={"split": mode.split[level]}) if level in mode.split else memory
+            for level, memory in self.sram.items()
+        }
+        cluster = self.cluster.model_copy(update=changed)
+        return self.model_copy(
+            update={"clusters": {**self.clusters, self.accelerator: cluster}, "sram": levels, "reconfiguration": None}
+        )
+
+    def in_partition(self, name: str) -> Chip:
+        """The chip as a partition sees it: its clusters, and as large a part of the shared SRAM.
+
+        Ports, NoC and DRAM are not divided: partitions compete for them.
+        """
+        clusters = self.partitions[name].clusters
+        part = clusters / self.cluster.count.value
+        count = self.cluster.count.model_copy(update={"value": float(clusters)})
+        levels = {level: memory.part(part) for level, memory in self.sram.items()}
+        cluster = self.cluster.model_copy(update={"count": count})
+        return self.model_copy(
+            update={"clusters": {**self.clusters, self.accelerator: cluster}, "sram": levels, "partitions": {}}
+        )
 
     @property
     def cluster_sram_bytes(self) -> int:

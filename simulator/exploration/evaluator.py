@@ -17,7 +17,7 @@ from simulator.catalog import Catalog
 from simulator.chip import Chip
 from simulator.engine.select import engine_named
 from simulator.errors import EngineError, Infeasible
-from simulator.exploration.kinds import SIZES, Columns, LayerSizes, alike, columns_of, distinct_layers
+from simulator.exploration.kinds import KEPT_SIZES, SIZES, Columns, LayerSizes, alike, columns_of, distinct_layers
 from simulator.graph import Block, OperatorGraph, PhaseGraph, build_graph, cache_elements, decoder_graphs
 from simulator.lowering import (
     Demand,
@@ -30,6 +30,7 @@ from simulator.lowering import (
     stored_weight_bytes,
 )
 from simulator.lowering.block import lower_block
+from simulator.lowering.kept import kept_of
 from simulator.lowering.least_time import block_time, least_phase_ticks
 from simulator.metrics.latency import release_latency
 from simulator.precision import precision
@@ -200,8 +201,9 @@ class Evaluator:
     def _least_ticks(self, phase: PhaseGraph, family: Family) -> Floats:
         """The least time of a phase of every model of a family."""
         body, num_kinds = precision(phase.precision), int(family.kind.max()) + 1
+        kept = kept_of(family.phases, self._platform, family.kind)
         blocks = [
-            (block_time(lower_block(block.graph, self._platform, body), self._platform, num_kinds), block.repeats)
+            (block_time(lower_block(block.graph, self._platform, body, kept), self._platform, num_kinds), block.repeats)
             for block in phase.blocks
         ]
         return least_phase_ticks(
@@ -232,7 +234,7 @@ class Evaluator:
 
     def _family(self, group: Columns) -> Family:
         """The graphs of points whose layers have the same operators."""
-        kinds, kind_of_point = distinct_layers(group)
+        kinds, kind_of_point = distinct_layers(group, KEPT_SIZES if self._platform.keeps_something else SIZES)
         sizes = self._sizes({name: group[name][kinds] for name in SIZES})
         contexts = self.prompt_tokens + np.arange(1, self.decode_tokens + 1)
         prefill = decoder_graphs(sizes, rows=self.prompt_tokens, contexts=None)

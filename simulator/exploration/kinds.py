@@ -23,6 +23,9 @@ SIZES: Final = (
 )  # fmt: skip
 """The sizes of a layer; how many layers there are only multiplies."""
 
+KEPT_SIZES: Final = (*SIZES, "layers")
+"""The same where the chip keeps weights or KV from step to step: layers share the room, so their number matters."""
+
 _LARGEST_TABLE: Final = 2**22
 """Whole numbers up to this are coded by a table, which is many times quicker than sorting them."""
 
@@ -65,10 +68,10 @@ def alike(columns: Columns) -> Iterator[Ints]:
         yield np.flatnonzero(key == value)
 
 
-def distinct_layers(group: Columns) -> tuple[Ints, Ints]:
-    """The first point of every kind of layer, and the kind of every point."""
+def distinct_layers(group: Columns, told_apart: Sequence[str] = SIZES) -> tuple[Ints, Ints]:
+    """The first point of every kind of layer, and the kind of every point; kinds differ in the sizes `told_apart`."""
     key = np.zeros(len(group["layers"]), dtype=np.int64)
-    for name in SIZES:
+    for name in told_apart:
         count, code = _coded(group[name])
         key = key * count + code
     count, kind_of_point = _coded(key)

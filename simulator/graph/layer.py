@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.graph.operator import Attention, CacheWrite, Elementwise, MatMul, Operator
 from simulator.terms import Fusion
-from simulator.variants import Size
+from simulator.variants import Size, largest
 
 Edges = list[tuple[str, str]]
 
@@ -61,6 +61,7 @@ def self_attention(
                 tokens=cached_rows,
                 kv_heads=sizes.kv_heads,
                 head_dim=sizes.head_dim,
+                context=largest(attention.cached_keys, cached_rows),
             )
         )
         edges += [("rope", "cache_write"), ("v", "cache_write"), ("cache_write", "attention")]

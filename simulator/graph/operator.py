@@ -158,9 +158,14 @@ class Attention(_Named):
         return 4 * self.heads * self.head_dim * self.pairs
 
     @property
+    def key_elements(self) -> Size:
+        """A key with its value, in all heads that have some."""
+        return 2 * self.kv_heads * self.head_dim
+
+    @property
     def cache_elements(self) -> Size:
         """Keys and values read from the KV cache; the batch shares it."""
-        return 2 * self.kv_heads * self.head_dim * self.cached_keys
+        return self.key_elements * self.cached_keys
 
     @property
     def input_elements(self) -> Size:
@@ -226,11 +231,18 @@ class CacheWrite(_Named):
     tokens: Size
     kv_heads: Size
     head_dim: Size
+    context: Size
+    """Tokens in the cache once the new ones are there."""
+
+    @property
+    def token_elements(self) -> Size:
+        """Keys and values of one token."""
+        return 2 * self.kv_heads * self.head_dim
 
     @property
     def cache_elements(self) -> Size:
         """Keys and values written."""
-        return 2 * self.tokens * self.kv_heads * self.head_dim
+        return self.tokens * self.token_elements
 
 
 Operator = MatMul | ExpertMatMul | Attention | Elementwise | Embedding | CacheWrite

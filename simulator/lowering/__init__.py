@@ -7,14 +7,18 @@ from simulator.lowering.capacity import dram_needs, stored_weight_bytes
 from simulator.lowering.demand import Demand, Family
 from simulator.lowering.lower import lower, lower_family, one_after_another
 from simulator.lowering.platform import Platform
+from simulator.lowering.resources import Place, seen_from, sites
 
 __all__ = [
     "Demand",
     "Family",
+    "Place",
     "Platform",
     "dram_needs",
     "lower",
     "lower_family",
     "one_after_another",
+    "seen_from",
+    "sites",
     "stored_weight_bytes",
 ]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.graph import OperatorGraph
-from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
+from simulator.lowering.kernel import NOTHING_KEPT, Kept, KernelWork, group_operators, kernel_work
 from simulator.lowering.platform import Platform
 from simulator.lowering.residency import Activation, activations_of, resident_bytes
 from simulator.precision import Precision
@@ -34,9 +34,17 @@ Real kernels pipeline in kilobytes. With n pieces the last piece's work does not
 WHOLE_BYTES = 64 * 1024
 """A kernel with one kind of work and a stream up to this size is one piece. A policy, not a measurement."""
 
-CAUSES = ("matrix", "vector", "conversion", "launch", "host", "weights", "kv cache", "activations")
-"""What time is attributed to; `Labels.causes` of every lowered Program."""
-MATRIX, VECTOR, CONVERSION, LAUNCH, HOST, WEIGHTS, KV_CACHE, ACTIVATIONS = range(len(CAUSES))
+CAUSES = (
+    "matrix", "vector", "conversion", "launch", "host", "weights", "kv cache", "activations", "experts", "sram",
+    "routing", "switch", "link",
+)  # fmt: skip
+"""What time is attributed to; `Labels.causes` of every lowered Program.
+
+Weights, KV cache, activations and experts are streams from and to DRAM; sram is what a shared level delivers.
+"""
+MATRIX, VECTOR, CONVERSION, LAUNCH, HOST, WEIGHTS, KV_CACHE, ACTIVATIONS, EXPERTS, SRAM, ROUTING, SWITCH, LINK = range(
+    len(CAUSES)
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +53,17 @@ class BlockTable:
 
     names: tuple[str, ...]
     """Shape: kernels."""
+    dtypes: tuple[str, ...]
+    """What the matrices of each kernel are multiplied in (shape: kernels)."""
     flop: Ints
     loaded_bytes: Ints
     stored_bytes: Ints
+    sram_bytes: Ints
+    """Read from a shared SRAM level."""
     conversion_cycles: Floats
     matrix_cycles: Floats
     vector_cycles: Floats
+    routing_cycles: Floats
     num_pieces: Ints
     """Into how many pieces the stream of each kernel is cut."""
     waits_for_launch: Bools
@@ -86,7 +99,7 @@ class LoweredBlock:
     """What stays of each tensor on the chip."""
 
 
-def lower_block(graph: OperatorGraph, platform: Platform, body: Precision) -> LoweredBlock:
+def lower_block(graph: OperatorGraph, platform: Platform, body: Precision, kept: Kept = NOTHING_KEPT) -> LoweredBlock:
     """What the kernels of a block move and compute, in all variants that the sizes of its operators have.
 
     Raises:
@@ -98,7 +111,7 @@ def lower_block(graph: OperatorGraph, platform: Platform, body: Precision) -> Lo
     spilled = [tensor.size_bytes - kept for tensor, kept in zip(tensors, resident, strict=True)]
     works = [
         kernel_work(
-            operators, platform=platform, body=body,
+            operators, platform=platform, body=body, kept=kept,
             spilled_input_bytes=_sum(
                 size for tensor, size in zip(tensors, spilled, strict=True) if index in tensor.consumers
             ),
@@ -120,8 +133,9 @@ def block_table(block: LoweredBlock, platform: Platform) -> BlockTable:
     works = block.works
     values = {
         name: [getattr(work, name) for work in works]
-        for name in ("flop", "loaded_bytes", "stored_bytes", "conversion_cycles", "matrix_cycles", "vector_cycles")
-    }
+        for name in ("flop", "loaded_bytes", "stored_bytes", "sram_bytes", "conversion_cycles", "matrix_cycles",
+                     "vector_cycles", "routing_cycles")
+    }  # fmt: skip
     values["num_pieces"] = [num_pieces(work, platform) for work in works]
     values["waits_for_launch"] = [waits_for_launch(work, platform) for work in works]
     values["load_cause"] = [_load_cause(work) for work in works]
@@ -133,6 +147,7 @@ def block_table(block: LoweredBlock, platform: Platform) -> BlockTable:
     lives = [tensor.life(len(works)) for tensor in block.tensors]
     return BlockTable(
         names=tuple(work.name for work in works),
+        dtypes=tuple(work.dtype for work in works),
         held_first=np.array([life[0] for life in lives], dtype=np.int64),
         held_last=np.array([life[-1] for life in lives], dtype=np.int64),
         num_kinds=shape[0],
@@ -145,13 +160,14 @@ _DTYPES: Final[dict[str, type]] = {
     "conversion_cycles": np.float64,
     "matrix_cycles": np.float64,
     "vector_cycles": np.float64,
+    "routing_cycles": np.float64,
     "waits_for_launch": np.bool_,
 }
 
 
 def num_pieces(work: KernelWork, platform: Platform) -> Size:
     """Buffers to fill, within the resolution of the simulation; one piece if there is nothing to pipeline."""
-    streamed_bytes = work.loaded_bytes + work.stored_bytes
+    streamed_bytes = work.loaded_bytes + work.stored_bytes + work.sram_bytes
     least = LEAST_PIECES if platform.runtime.weight_buffers > 1 else 1
     fills = smallest(largest(-(-streamed_bytes // platform.stream_buffer_bytes), least), MOST_PIECES)
     has_two_kinds = (work.matrix_cycles > 0) & (work.vector_cycles > 0)

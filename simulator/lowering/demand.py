@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from simulator.graph import PhaseGraph, WorkloadGraph
+from simulator.lowering.platform import Platform
+from simulator.terms import PhaseName
 from simulator.variants import Ints
 
 
@@ -16,6 +19,8 @@ class Demand:
     priority: int = 0
     in_flight: int = 1
     """Frames that may be computed at the same time, each with a KV cache of its own."""
+    platforms: Mapping[PhaseName, Platform] = field(default_factory=dict)
+    """Where each phase runs and in which mode, by its name; phases that are not named run where all others do."""
 
 
 @dataclass(frozen=True, eq=False)

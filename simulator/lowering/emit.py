@@ -2,12 +2,12 @@
 
 One kernel becomes (in brackets: only where there is something to do):
 
-    [enqueue] on the host ─► [launch] ─► per piece: load ─► [convert] ─► [multiply] ─► [vector] ─► [store]
+    [enqueue] on the host ─► [launch] ─► per piece: loads ─► [convert] ─► [multiply] ─► [vector] ─► [route] ─► [store]
 
 Edges that stand for hardware:
 
     launch waits for the kernel before          one kernel runs at a time
-    load i waits for load i-1                   one DMA queue, in order
+    load i waits for load i-1                   one DMA queue, in order; what comes from SRAM has a queue of its own
     load i waits for the last work on piece i-B B buffers: this is what double buffering looks like
     loads wait for launch                       without prefetch, and where anything but weights is loaded
     store i waits for work i and store i-1      results that do not stay on the chip leave in order
@@ -18,13 +18,14 @@ last work on each buffer (oldest first), the last load, the host, and the exit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from simulator.compiled import called, compiled
-from simulator.lowering.block import CONVERSION, HOST, LAUNCH, MATRIX, VECTOR, BlockTable
+from simulator.lowering.block import CONVERSION, HOST, LAUNCH, MATRIX, ROUTING, SRAM, VECTOR, BlockTable
 from simulator.lowering.platform import Platform
 from simulator.program import Templates
 from simulator.program.columns import offsets_of
@@ -34,7 +35,7 @@ EXIT, HOST_DONE, LAST_LOAD = -1, -2, -3
 """Anchors: the last tasks of every fragment. Before them, one anchor per buffer."""
 NUM_FIXED_ANCHORS = 3
 
-_MOST_EDGES = 4
+_MOST_EDGES = 5
 """Most predecessors of a task other than the join of a kernel's pieces."""
 
 
@@ -43,10 +44,11 @@ class Fragments:
     """Tasks of some fragments end to end. Predecessors as in `Templates`."""
 
     unit: Ints
+    """As numbered by `Platform`."""
     work_cycles: Floats
+    route: Ints
+    """As numbered by `Platform`."""
     size_bytes: Ints
-    is_store: Ints
-    """1 for what is written to DRAM, else 0."""
     operation: Ints
     cause: Ints
     predecessor_counts: Ints
@@ -59,6 +61,15 @@ class Fragments:
     held_bytes: Ints
     first_task: Ints
     last_task: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Fragments that run in one place, and the priority of their tasks."""
+
+    fragments: Fragments
+    platform: Platform
+    priority: int = 0
 
 
 def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, operation: int, is_phase: bool) -> Fragments:
@@ -83,13 +94,59 @@ def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, opera
     return Fragments(
         unit=unit,
         work_cycles=work_cycles,
+        route=np.full(length, NONE, dtype=np.int64),
         size_bytes=np.zeros(length, dtype=np.int64),
-        is_store=np.zeros(length, dtype=np.int64),
         operation=np.full(length, operation, dtype=np.int64),
         cause=cause,
         predecessor_counts=counts,
         predecessors=np.array([*before, *carried, 0, 0], dtype=np.int64),
         lengths=np.array([length], dtype=np.int64),
+        held_counts=np.zeros(1, dtype=np.int64),
+        memory=empty,
+        held_bytes=empty,
+        first_task=empty,
+        last_task=empty,
+    )
+
+
+class Link(NamedTuple):
+    """A link of the chain of tasks between two phases: work of a unit or bytes on a route, and what it is called."""
+
+    unit: int
+    work_cycles: float
+    route: int
+    size_bytes: int
+    cause: int
+
+
+def passage(platform: Platform, links: Sequence[Link], *, operation: int, is_first: bool) -> Fragments:
+    """What has to happen between two phases, one after the other: it begins when everything before has ended.
+
+    Args:
+        platform: where it happens.
+        links: of the chain.
+        operation: the row of `Labels` of its tasks.
+        is_first: whether nothing comes before it in its job.
+    """
+    num_buffers = platform.runtime.weight_buffers
+    drained = [] if is_first else [EXIT, HOST_DONE, LAST_LOAD, *range(LAST_LOAD - num_buffers, LAST_LOAD)]
+    num_anchors = num_buffers + NUM_FIXED_ANCHORS
+    milestone = Link(NONE, 0.0, NONE, 0, NONE)
+    chain = [milestone, *links, *[milestone] * num_anchors]
+    columns = [np.array(column) for column in zip(*chain, strict=True)]
+    counts = np.ones(len(chain), dtype=np.int64)
+    counts[0] = len(drained)
+    empty = np.zeros(0, dtype=np.int64)
+    return Fragments(
+        unit=columns[0],
+        work_cycles=columns[1].astype(np.float64),
+        route=columns[2],
+        size_bytes=columns[3],
+        operation=np.full(len(chain), operation, dtype=np.int64),
+        cause=columns[4],
+        predecessor_counts=counts,
+        predecessors=np.array([*drained, *range(len(links)), *[len(links)] * num_anchors], dtype=np.int64),
+        lengths=np.array([len(chain)], dtype=np.int64),
         held_counts=np.zeros(1, dtype=np.int64),
         memory=empty,
         held_bytes=empty,
@@ -116,7 +173,7 @@ def block_fragments(
     num_tasks = int(lengths.sum())
     rooms = np.array(platform.activation_room, dtype=np.int64)
     num_held = int(most_held.sum()) + table.num_variants * len(table.held_first) * len(rooms)
-    ints: Any = np.empty((6, num_tasks), dtype=np.int64)  # unit, size, operation, cause, predecessors, is a store
+    ints: Any = np.empty((6, num_tasks), dtype=np.int64)  # unit, size, operation, cause, number of predecessors, route
     work_cycles = np.zeros(num_tasks)
     joins = int(np.where(table.num_pieces > 1, table.num_pieces, 0).sum())
     predecessors = np.empty(_MOST_EDGES * num_tasks + joins, dtype=np.int64)
@@ -124,8 +181,9 @@ def block_fragments(
     held_counts = np.zeros(table.num_variants, dtype=np.int64)
     at = np.zeros(_NUM_POSITIONS, dtype=np.int64)
     _write_fragments(
-        (table.loaded_bytes, table.stored_bytes, table.num_pieces, table.waits_for_launch, table.load_cause,
-         table.store_cause, table.conversion_cycles, table.matrix_cycles, table.vector_cycles, operation),
+        (table.loaded_bytes, table.stored_bytes, table.sram_bytes, table.num_pieces, table.waits_for_launch,
+         table.load_cause, table.store_cause, table.conversion_cycles, table.matrix_cycles, table.vector_cycles,
+         table.routing_cycles, operation),
         (table.held_first, table.held_last, table.held_bytes, rooms),
         (host_operation, runtime.launch.value, enqueue_cycles, runtime.weight_buffers, platform.stream_buffer_bytes),
         (ints, work_cycles, predecessors, held, held_counts),
@@ -140,7 +198,7 @@ def block_fragments(
         operation=ints[2],
         cause=ints[3],
         predecessor_counts=ints[4],
-        is_store=ints[5],
+        route=ints[5],
         predecessors=predecessors[:num_edges],
         lengths=lengths,
         held_counts=held_counts,
@@ -151,33 +209,46 @@ def block_fragments(
     )
 
 
-def templates_of(groups: list[tuple[Fragments, int]], platform: Platform) -> Templates:
-    """All fragments of a Program, end to end, each group with the priority of its tasks."""
+def templates_of(groups: Sequence[Group]) -> Templates:
+    """All fragments of a Program, end to end."""
 
     def column(name: str) -> Any:
-        return np.concatenate([getattr(fragments, name) for fragments, _ in groups])
+        return np.concatenate([getattr(group.fragments, name) for group in groups])
 
-    size_bytes = column("size_bytes")
-    is_transfer = size_bytes > 0
-    route = np.where(column("is_store") == 1, platform.store_route, platform.LOAD_ROUTE)
+    def per_task(values: Sequence[Any]) -> Any:
+        return np.repeat(np.array(values), [len(group.fragments.unit) for group in groups])
+
+    def of_program(name: str) -> Any:
+        """Numbers of the place as those of the Program; NONE, the last of them, stays."""
+        return np.concatenate(
+            [np.append(getattr(group.platform.site, name), NONE)[getattr(group.fragments, name)] for group in groups]
+        )
+
+    route = of_program("route")
+    is_transfer = route != NONE
+    rate_cap_bytes_per_s = per_task([group.platform.rate_cap_bytes_per_s for group in groups])
     return Templates(
-        unit=column("unit"),
-        work_cycles=column("work_cycles"),
-        route=np.where(is_transfer, route, NONE),
-        size_bytes=size_bytes,
-        master=np.where(is_transfer, platform.accelerator_master, NONE),
-        rate_cap_bytes_per_s=np.where(is_transfer, platform.rate_cap_bytes_per_s, np.inf),
-        priority=np.repeat(
-            np.array([priority for _, priority in groups], dtype=np.int64),
-            [len(fragments.unit) for fragments, _ in groups],
+        unit=of_program("unit"),
+        work_cycles=column("work_cycles")
+        * np.where(
+            (column("unit") < Platform.HOST_UNIT) | (column("unit") == Platform.ROUTING_UNIT),
+            per_task([group.platform.cycle_scale for group in groups]),
+            1.0,
         ),
+        route=route,
+        size_bytes=column("size_bytes"),
+        master=np.where(is_transfer, per_task([group.platform.accelerator_master for group in groups]), NONE),
+        rate_cap_bytes_per_s=np.where(
+            is_transfer & (column("route") != Platform.SRAM_ROUTE), rate_cap_bytes_per_s, np.inf
+        ),
+        priority=per_task([group.priority for group in groups]),
         operation=column("operation"),
         cause=column("cause"),
         predecessor_offsets=offsets_of(column("predecessor_counts")),
         predecessors=column("predecessors"),
         fragment_offsets=offsets_of(column("lengths")),
         held_offsets=offsets_of(column("held_counts")),
-        memory=column("memory"),
+        memory=of_program("memory"),
         held_bytes=column("held_bytes"),
         first_task=column("first_task"),
         last_task=column("last_task"),
@@ -186,12 +257,14 @@ def templates_of(groups: list[tuple[Fragments, int]], platform: Platform) -> Tem
 
 def _lengths(table: BlockTable, has_enqueue: bool, num_buffers: int) -> tuple[Ints, Ints]:
     """Tasks of the fragment of each variant, and how many buffers it fills."""
-    loads = np.minimum(table.num_pieces, table.loaded_bytes)
-    stores = np.minimum(table.num_pieces, table.stored_bytes)
-    kinds = [cycles > 0 for cycles in (table.conversion_cycles, table.matrix_cycles, table.vector_cycles)]
-    works = np.maximum(np.sum(kinds, axis=0), 1)
-    tasks = 1 + has_enqueue + table.num_pieces * works + loads + stores + (table.num_pieces > 1)
-    return tasks.sum(axis=1) + num_buffers + NUM_FIXED_ANCHORS, loads.sum(axis=1)
+    loads, stores, from_sram = (
+        np.minimum(table.num_pieces, size_bytes)
+        for size_bytes in (table.loaded_bytes, table.stored_bytes, table.sram_bytes)
+    )
+    stages = (table.conversion_cycles, table.matrix_cycles, table.vector_cycles, table.routing_cycles)
+    works = np.maximum(np.sum([cycles > 0 for cycles in stages], axis=0), 1)
+    tasks = 1 + has_enqueue + table.num_pieces * works + loads + from_sram + stores + (table.num_pieces > 1)
+    return tasks.sum(axis=1) + num_buffers + NUM_FIXED_ANCHORS, (loads + from_sram).sum(axis=1)
 
 
 # compiled: one pass over all kernels, pieces and tasks ---------------------------------------------------------------
@@ -199,12 +272,16 @@ def _lengths(table: BlockTable, has_enqueue: bool, num_buffers: int) -> tuple[In
 # What these functions share: `out` holds the arrays that are written, `at` where in them to go on, and the tasks of the
 # fragment, counted from its first, for which the next kernel may have to wait.
 
-_UNIT, _SIZE, _OPERATION, _CAUSE, _PREDECESSORS, _IS_STORE = range(6)
+_UNIT, _SIZE, _OPERATION, _CAUSE, _PREDECESSORS, _ROUTE = range(6)
 _MEMORY, _HELD_BYTES, _FIRST_TASK, _LAST_TASK = range(4)
 _TASK, _EDGE, _HELD, _FIRST, _EXIT, _HOST, _LOAD, _NUM_POSITIONS = range(8)
 _MATRIX_UNIT, _VECTOR_UNIT = Platform.MATRIX, Platform.VECTOR
 _LAUNCH_UNIT, _HOST_UNIT, _LOCAL = Platform.LAUNCH, Platform.HOST_UNIT, Platform.LOCAL
-_STAGES = ((_VECTOR_UNIT, CONVERSION), (_MATRIX_UNIT, MATRIX), (_VECTOR_UNIT, VECTOR))
+_LOAD_ROUTE, _STORE_ROUTE, _SRAM_ROUTE = Platform.LOAD_ROUTE, Platform.STORE_ROUTE, Platform.SRAM_ROUTE
+_STAGES = (
+    (_VECTOR_UNIT, CONVERSION), (_MATRIX_UNIT, MATRIX), (_VECTOR_UNIT, VECTOR), (Platform.ROUTING_UNIT, ROUTING)
+)  # fmt: skip
+_SRAM_CAUSE = SRAM
 
 
 @called
@@ -216,9 +293,17 @@ def _add_task(out: Any, at: Any, unit: int, size_bytes: int, operation: int, cau
     ints[_OPERATION, task] = operation
     ints[_CAUSE, task] = cause
     ints[_PREDECESSORS, task] = 0
-    ints[_IS_STORE, task] = 0
+    ints[_ROUTE, task] = NONE
     at[_TASK] += 1
     number: int = task - at[_FIRST]
+    return number
+
+
+@called
+def _add_transfer(out: Any, at: Any, route: int, size_bytes: int, operation: int, cause: int) -> int:  # noqa: PLR0917
+    """Begins a transfer without predecessors; returns its number in the fragment."""
+    number: int = _add_task(out, at, NONE, size_bytes, operation, cause)
+    out[0][_ROUTE, at[_TASK] - 1] = route
     return number
 
 
@@ -265,59 +350,67 @@ def _write_launch(out: Any, at: Any, costs: Any, operation: int) -> int:
 
 
 @called
-def _write_work(out: Any, at: Any, cycles: Any, begin: int, load: int, operation: int) -> int:  # noqa: PLR0917
-    """Convert, multiply and vector work on one piece; returns the last of them, or a join if there is none."""
+def _write_work(out: Any, at: Any, cycles: Any, waits: tuple[int, int, int], operation: int) -> int:
+    """Convert, multiply, vector and routing work on one piece; returns the last of them, or a join if there is none."""
     work = NONE
-    for stage in range(3):
+    for stage in range(4):
         if cycles[stage] > 0:
             before = work
             work = _add_task(out, at, _STAGES[stage][0], 0, operation, _STAGES[stage][1])
             out[1][at[_TASK] - 1] = cycles[stage]
             if before == NONE:
-                _wait_for(out, at, begin)
-                _wait_for(out, at, load)
+                for task in waits:
+                    _wait_for(out, at, task)
             else:
                 _wait_for(out, at, before)
     if work == NONE:
         work = _add_task(out, at, NONE, 0, operation, NONE)
-        _wait_for(out, at, begin)
-        _wait_for(out, at, load)
+        for task in waits:
+            _wait_for(out, at, task)
     return work
 
 
 @called
 def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffers: Any) -> int:  # noqa: PLR0917
     """One kernel, piece by piece; returns the task with which it begins. It ends with the exit."""
-    loaded, stored, num_pieces, waits_for_launch, load_cause, store_cause, conversion, matrix, vector, operations = (
-        kernels
-    )
+    (loaded, stored, from_sram, num_pieces, waits_for_launch, load_cause, store_cause, conversion, matrix, vector,
+     routing, operations) = kernels  # fmt: skip
     num_buffers, buffer_bytes = costs[3], costs[4]
     operation, count = operations[place[1]], num_pieces[place]
-    cycles = (conversion[place] / count, matrix[place] / count, vector[place] / count)
+    cycles = (conversion[place] / count, matrix[place] / count, vector[place] / count, routing[place] / count)
     begin = _write_launch(out, at, costs, operation)
-    store = begin
+    store = near = begin
     piece_ends = np.empty(count, dtype=np.int64)
     for piece in range(count):
         load_bytes = loaded[place] // count + (piece < loaded[place] % count)
         store_bytes = stored[place] // count + (piece < stored[place] % count)
+        near_bytes = from_sram[place] // count + (piece < from_sram[place] % count)
         load = begin
         if load_bytes > 0:
-            load = _add_task(out, at, NONE, load_bytes, operation, load_cause[place])
+            load = _add_transfer(out, at, _LOAD_ROUTE, load_bytes, operation, load_cause[place])
             _wait_for(out, at, at[_LOAD])
             _wait_for(out, at, buffers[0])
             if waits_for_launch[place]:
                 _wait_for(out, at, begin)
             at[_LOAD] = load
-        work = _write_work(out, at, cycles, begin, load, operation)
-        if load_bytes > 0:
+        if near_bytes > 0:
+            before = near
+            near = _add_transfer(out, at, _SRAM_ROUTE, near_bytes, operation, _SRAM_CAUSE)
+            _wait_for(out, at, begin)
+            _wait_for(out, at, before)
+            _wait_for(out, at, buffers[0])
+        work = _write_work(out, at, cycles, (begin, load, near), operation)
+        if load_bytes + near_bytes > 0:
             buffers[:-1] = buffers[1:]
             buffers[num_buffers - 1] = work
+        if load_bytes > 0:
             _hold(out, at, _LOCAL, min(load_bytes, buffer_bytes), load, work)
+        if near_bytes > 0 and buffer_bytes > load_bytes:
+            _hold(out, at, _LOCAL, min(near_bytes, buffer_bytes - load_bytes), near, work)
         piece_ends[piece] = work
         if store_bytes > 0:
             before = store
-            store = _add_task(out, at, NONE, store_bytes, operation, store_cause[place])
-            out[0][_IS_STORE, at[_TASK] - 1] = 1
+            store = _add_transfer(out, at, _STORE_ROUTE, store_bytes, operation, store_cause[place])
             _wait_for(out, at, work)
             _wait_for(out, at, before)
             piece_ends[piece] = store

@@ -7,7 +7,7 @@ tasks is `simulator.lowering.emit`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from simulator.graph import (
     Attention,
@@ -23,7 +23,7 @@ from simulator.lowering import cost
 from simulator.lowering.platform import Platform
 from simulator.precision import DTYPE_BITS, Precision
 from simulator.terms import Fusion
-from simulator.variants import Amount, Size, choose, same
+from simulator.variants import Amount, Size, choose, largest, same, smallest, whole
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,16 @@ class KernelWork:
     """Work of the matrix engine."""
     vector_cycles: Amount
     """Other vector work: softmax, norms, activations; also multiplications that run better there."""
+    routing_cycles: Amount = 0.0
+    """Work of the routing unit."""
+    sram_bytes: Size = 0
+    """Weights, KV cache and experts read from a shared SRAM level through its port."""
+    dtype: str = ""
+    """What its matrices are multiplied in; empty without matrix work."""
 
     @property
     def loaded_bytes(self) -> Size:
-        """Bytes that pass through the streaming buffers."""
+        """Bytes from DRAM that pass through the streaming buffers."""
         return self.weight_bytes + self.late_bytes + self.cache_read_bytes + self.spilled_input_bytes
 
     @property
@@ -74,9 +80,30 @@ def group_operators(graph: OperatorGraph, fusions: tuple[Fusion, ...]) -> list[l
     return groups
 
 
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """How much of a model stays on the chip. Numbers, or arrays with one value per kind of model (shape: kinds, 1)."""
+
+    kv_tokens: Size = 0
+    """Newest tokens of which every layer keeps keys and values."""
+    kv_token_bytes: Size = 0
+    """Keys and values of one token in all layers."""
+    far_kv: float = 0.0
+    """Share of the kept KV that lies in a shared level, behind its port; the rest is beside the multipliers."""
+    weight_share: Amount = 0.0
+    """Share of every matrix that is pinned."""
+    weight_bytes: Size = 0
+    """All of the matrices that are pinned in part."""
+    far_weights: float = 0.0
+    """Share of the pinned weights that lies in a shared level."""
+
+
+NOTHING_KEPT: Final = Kept()
+
+
 def kernel_work(
-    operators: list[Operator], *, platform: Platform, body: Precision, spilled_input_bytes: Size = 0,
-    spilled_output_bytes: Size = 0,
+    operators: list[Operator], *, platform: Platform, body: Precision, kept: Kept = NOTHING_KEPT,
+    spilled_input_bytes: Size = 0, spilled_output_bytes: Size = 0,
 ) -> KernelWork:  # fmt: skip
     """The bytes and cycles of one kernel.
 
@@ -84,6 +111,7 @@ def kernel_work(
         operators: one group of `group_operators`.
         platform: chip and runtime.
         body: precision of the matrices.
+        kept: what stays on the chip from step to step.
         spilled_input_bytes: activations that it reads from DRAM.
         spilled_output_bytes: activations that it writes to DRAM.
     Raises:
@@ -96,18 +124,27 @@ def kernel_work(
     late: Any = 0
     cache_read: Any = 0
     cache_write: Any = 0
+    from_sram: Any = 0
+    dtype = ""
     for operator in _merged(operators):
         if isinstance(operator, MatMul):
             used = platform.head_precision(body) if operator.role == "head" else body
-            weights = weights + matrix_bytes(operator, used)
+            size_bytes = matrix_bytes(operator, used)
+            pinned = whole(kept.weight_share * size_bytes)
+            weights, from_sram = weights + size_bytes - pinned, from_sram + whole(kept.far_weights * pinned)
+            dtype = platform.multiplied_in(used)
             on_matrix, on_vector, converting = _matmul_cycles(operator, used, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, ExpertMatMul):
             late = late + operator.touched * body.matrix_bytes(operator.outputs, operator.inputs)
+            dtype = platform.multiplied_in(body)
             on_matrix, on_vector, converting = _expert_cycles(operator, body, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, Attention):
-            cache_read = cache_read + operator.cache_elements * platform.kv_bytes
+            held = platform.cache_bytes(smallest(operator.cached_keys, kept.kv_tokens) * operator.key_elements)
+            cache_read = cache_read + platform.cache_bytes(operator.cache_elements) - held
+            from_sram = from_sram + whole(kept.far_kv * held)
+            dtype = platform.attention_multiplied_in(body)
             on_matrix, on_vector = _attention_cycles(operator, body, platform)
             matrix, vector = matrix + on_matrix, vector + on_vector
         elif isinstance(operator, Elementwise):
@@ -115,7 +152,9 @@ def kernel_work(
         elif isinstance(operator, Embedding):
             late = late + operator.output_elements * body.activation_bytes
         elif isinstance(operator, CacheWrite):
-            cache_write = cache_write + operator.cache_elements * platform.kv_bytes
+            # The newest tokens stay; those that no longer fit leave for DRAM.
+            leaving = smallest(largest(operator.context - kept.kv_tokens, 0), operator.tokens)
+            cache_write = cache_write + platform.cache_bytes(leaving * operator.token_elements)
     return KernelWork(
         name="+".join(operator.name for operator in operators),
         flop=sum(operator.flop for operator in operators),
@@ -128,6 +167,8 @@ def kernel_work(
         conversion_cycles=conversion,
         matrix_cycles=matrix,
         vector_cycles=vector,
+        sram_bytes=from_sram,
+        dtype=dtype,
     )
 
 

@@ -23,7 +23,7 @@ from simulator.variants import Size, choose, largest
 RELATIVE_GUARD = 1e-9
 """Kept back for the rounding of sums: a nanosecond in a second."""
 
-_TASKS_PER_PIECE, _OTHER_TASKS = 5, 3
+_TASKS_PER_PIECE, _OTHER_TASKS = 7, 3
 """Most tasks of a piece of a kernel, and of a kernel beside its pieces."""
 
 
@@ -139,9 +139,10 @@ def _ticks_per_cycle(platform: Platform) -> float:
 def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
     """The least time of a kernel after its launch.
 
-    With n pieces, B buffers, loads l in total, stores s, conversion c, matrix m and vector work v:
+    With n pieces, B buffers, loads l in total, stores s, conversion c, matrix m, vector and routing work v:
 
         l + (c + m + v)/n + last store             the last piece is worked on when all loads are done
+        the same with what the shared SRAM delivers
         first load + c/n + m + v/n + last store    the matrix engine works on all pieces
         first load + c + v + last store            the vector engine, too
         first load + (c + m + v)/n + s             stores leave in order
@@ -160,14 +161,17 @@ def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
     both = _moving_ticks(loaded_bytes, work.stored_bytes, platform)
     first_load = -(-loaded_bytes // count) * ticks_per_load
     piece_load, last_store = loaded_bytes // count * ticks_per_load, work.stored_bytes // count * ticks_per_store
-    conversion, matrix, vector = (
-        cycles * ticks_per_cycle for cycles in (work.conversion_cycles, work.matrix_cycles, work.vector_cycles)
+    conversion, matrix, vector, routing = (
+        cycles * ticks_per_cycle
+        for cycles in (work.conversion_cycles, work.matrix_cycles, work.vector_cycles, work.routing_cycles)
     )
-    piece_work = (conversion + matrix + vector) / count
-    on_engines = largest((conversion + vector) / count + matrix, conversion + vector)
+    near = work.sram_bytes * (TICKS_PER_SECOND / platform.sram_bytes_per_s)
+    piece_work = (conversion + matrix + vector + routing) / count
+    on_engines = largest((conversion + vector + routing) / count + matrix, conversion + vector, routing)
     in_turn = -(-count // platform.runtime.weight_buffers) * (piece_load + piece_work)
     return largest(
         load + piece_work + last_store,
+        near + piece_work,
         first_load + on_engines + last_store,
         first_load + piece_work + stores,
         both,
@@ -177,9 +181,8 @@ def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
 
 def _moving_ticks(loaded_bytes: Any, stored_bytes: Any, platform: Platform) -> Any:
     """The least time in which the channels move some bytes, whatever runs side by side."""
-    return largest(
-        *(loaded_bytes * per_load + stored_bytes * per_store for per_load, per_store in platform.channel_ticks_per_byte)
-    )
+    of_channels = [loaded_bytes * load + stored_bytes * store for load, store in platform.channel_ticks_per_byte]
+    return largest(*of_channels)
 
 
 def _host_ticks(blocks: Sequence[tuple[BlockTime, Any]], step_ticks: Any, enqueue_ticks: float) -> Any:

@@ -6,16 +6,21 @@ graph ─► tables of kernels (one per block) ─► fragments and segments (on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.graph import PhaseGraph
+from simulator.chip import Lasting
 from simulator.lowering.block import CAUSES
 from simulator.lowering.capacity import check_capacity
 from simulator.lowering.demand import Demand, Family
-from simulator.lowering.phase import FragmentList, Operations, PhaseLowering
+from simulator.lowering.kept import context_tokens, filled_bytes, kept_of, pinned_bytes, spread
+from simulator.lowering.modes import Stage, check_one_stream, passages_of, stages_of
+from simulator.lowering.phase import FragmentList, Operations, PhaseLowering, Segments
 from simulator.lowering.platform import Platform
-from simulator.program import FoldedOccupancies
+from simulator.program import FoldedOccupancies, FoldedTasks
+from simulator.program.columns import offsets_of
+from simulator.program.occupancies import Occupancies
 from simulator.program.program import NONE, Background, DropPolicy, Ints, Labels, Program, Streams
 
 
@@ -34,7 +39,12 @@ def lower(
         SpecError: when the platform cannot run a precision.
     """
     check_capacity(demands, platform)
-    jobs = [(demand.graph.phases, np.zeros(1, dtype=np.int64), demand.priority) for demand in demands]
+    for each in {id(at): at for demand in demands for at in (*demand.platforms.values(), platform)}.values():
+        check_one_stream(each)
+    jobs = []
+    for demand in demands:
+        stages = stages_of(demand.graph.phases, platform, demand.platforms)
+        jobs.append(_Jobs(stages, np.zeros(1, dtype=np.int64), demand.priority))
     return _program(jobs, platform, streams, background or Background())
 
 
@@ -48,7 +58,9 @@ def lower_family(family: Family, platform: Platform) -> Program:
         SpecError: when the platform cannot run a precision.
     """
     streams = one_after_another(len(family.kind))
-    return _program([(family.phases, family.kind, 0)], platform, streams, Background())
+    kept = kept_of(family.phases, platform, family.kind)
+    stages = [Stage(phase, platform, kept) for phase in family.phases]
+    return _program([_Jobs(stages, family.kind, is_family=True)], platform, streams, Background())
 
 
 def one_after_another(num_jobs: int) -> Streams:
@@ -61,35 +73,89 @@ def one_after_another(num_jobs: int) -> Streams:
     )  # fmt: skip
 
 
-def _program(
-    jobs: Sequence[tuple[Sequence[PhaseGraph], Ints, int]], platform: Platform, streams: Streams, background: Background
-) -> Program:
-    """The Program of jobs, each with the phases, the kinds and the priority of one job or of several alike."""
+@dataclass(frozen=True, eq=False)
+class _Jobs:
+    """One job, or several alike."""
+
+    stages: Sequence[Stage]
+    kind: Ints
+    """Of every job."""
+    priority: int = 0
+    is_family: bool = False
+    """Whether the jobs are models of a family, whose repetitions are arrays."""
+
+
+def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, background: Background) -> Program:
     operations, fragments = Operations(), FragmentList()
     phases: list[str] = []
     tokens: list[int] = []
-    for graphs, kind, priority in jobs:
-        segments = []
-        for number, phase in enumerate(graphs):
-            phases.append(phase.name)
-            tokens.append(phase.tokens)
-            lowering = PhaseLowering(phase, len(phases) - 1, platform, operations)
-            segments.append(lowering.segments(fragments, kind, priority=priority, is_first=number == 0))
+    for alike in jobs:
+        passages = [] if alike.is_family else passages_of(alike.stages)
+        segments: list[Segments] = []
+        for number, stage in enumerate(alike.stages):
+            phases.append(stage.phase.name)
+            tokens.append(stage.phase.tokens)
+            lowering = PhaseLowering(stage.phase, len(phases) - 1, stage.platform, operations, stage.kept)
+            is_first = number == 0
+            for at, links in passages[number] if passages else ():
+                segments.append(lowering.passage(fragments, at, links, priority=alike.priority, is_first=is_first))
+                is_first = False
+            segments.append(lowering.segments(fragments, alike.kind, priority=alike.priority, is_first=is_first))
         fragments.jobs.append(segments)
-    tasks = fragments.tasks(platform)
+    tasks = fragments.tasks()
     return Program(
         resources=platform.resources,
         tasks=tasks,
         job_offsets=tasks.job_offsets,
         streams=streams,
         background=background,
-        occupancies=FoldedOccupancies(tasks),
+        occupancies=FoldedOccupancies(tasks, _lasting_spaces(tasks, jobs, fragments.jobs)),
         labels=Labels(
             phases=tuple(phases),
             operations=tuple(operations.names),
             operation_phase=np.array(operations.phase, dtype=np.int64),
             operation_flop=np.array(operations.flop, dtype=np.int64),
+            operation_dtypes=tuple(operations.dtypes),
             causes=CAUSES,
             phase_tokens=np.array(tokens, dtype=np.int64),
         ),
     )
+
+
+def _lasting_spaces(tasks: FoldedTasks, jobs: Sequence[_Jobs], segments: Sequence[Sequence[Segments]]) -> Occupancies:
+    """What stays on the chip from step to step: pinned weights, and the KV cache as it fills.
+
+    Weights are there all the time if no mode changes their share, and else while their phase runs.
+    """
+    rows: list[tuple[int, int, int, int]] = []
+    for number, (job, of_job) in enumerate(zip(jobs, segments, strict=True)):
+        if job.is_family or not any(stage.platform.keeps_something for stage in job.stages):
+            continue  # the models of a family run one after the other, and nobody asks what they hold
+        instance = int(tasks.instances.job_offsets[number])
+        contexts = context_tokens([stage.phase for stage in job.stages])
+        is_fixed = len({stage.platform.mode for stage in job.stages}) == 1
+        of_phases = iter(of_job)
+        for place, (stage, tokens) in enumerate(zip(job.stages, contexts, strict=True)):
+            part = next(of_phases)
+            while part.is_passage:
+                instance, part = instance + 1, next(of_phases)
+            begins = instance + offsets_of(part.repeats.reshape(stage.phase.num_steps, -1).sum(axis=1))
+            first_task, last_task = tasks.starts[begins[:-1]].tolist(), (tasks.starts[begins[1:]] - 1).tolist()
+            held = np.asarray(filled_bytes(tokens, stage.kept)).tolist()
+            for spaces in zip(held, first_task, last_task, strict=True):
+                rows += _spaces(*spaces, "kv", stage.platform)
+            if not is_fixed:
+                rows += _spaces(pinned_bytes(stage.kept), first_task[0], last_task[-1], "weights", stage.platform)
+            elif place == 0:
+                rows += _spaces(pinned_bytes(stage.kept), NONE, NONE, "weights", stage.platform)
+            instance = int(begins[-1])
+    columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
+    return Occupancies(columns[0], columns[1], columns[2], columns[3])
+
+
+def _spaces(
+    size_bytes: int, first_task: int, last_task: int, what: Lasting, platform: Platform
+) -> list[tuple[int, int, int, int]]:
+    """Rows of `Occupancies` for something that lies in all its rooms."""
+    memory = platform.site.memory
+    return [(int(memory[number]), part, first_task, last_task) for number, part in spread(size_bytes, what, platform)]

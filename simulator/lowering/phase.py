@@ -5,6 +5,7 @@ A segment is a fragment with its repetitions. The segments of a job in order are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 
 from simulator.graph import OperatorGraph, PhaseGraph
 from simulator.lowering.block import BlockTable, block_table, lower_block
-from simulator.lowering.emit import Fragments, block_fragments, step_start, templates_of
+from simulator.lowering.emit import Fragments, Group, Link, block_fragments, passage, step_start, templates_of
+from simulator.lowering.kernel import NOTHING_KEPT, Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
 from simulator.program import FoldedTasks, Instances
@@ -27,12 +29,14 @@ class Operations:
     names: list[str] = field(default_factory=list)
     phase: list[int] = field(default_factory=list)
     flop: list[int] = field(default_factory=list)
+    dtypes: list[str] = field(default_factory=list)
 
-    def add(self, name: str, phase: int) -> int:
+    def add(self, name: str, phase: int, dtype: str = "") -> int:
         """Adds a row and returns its number."""
         self.names.append(name)
         self.phase.append(phase)
         self.flop.append(0)
+        self.dtypes.append(dtype)
         return len(self.names) - 1
 
 
@@ -46,26 +50,27 @@ class Segments:
     """1 where the repetitions are layers, else 0."""
     step: Ints
     """The step of each segment, for labels; NONE if there is one only."""
+    is_passage: bool = False
+    """Whether it is what happens before a phase."""
 
 
 @dataclass
 class FragmentList:
     """The fragments and segments of a Program, collected phase by phase."""
 
-    groups: list[tuple[Fragments, int]] = field(default_factory=list)
-    """Fragments with the priority of their tasks."""
+    groups: list[Group] = field(default_factory=list)
     num_fragments: int = 0
     jobs: list[list[Segments]] = field(default_factory=list)
     """Segments of all phases, for one job or for several alike."""
 
-    def add(self, fragments: Fragments, priority: int) -> int:
+    def add(self, fragments: Fragments, platform: Platform, priority: int) -> int:
         """Adds fragments; returns the number of the first."""
         first = self.num_fragments
-        self.groups.append((fragments, priority))
+        self.groups.append(Group(fragments, platform, priority))
         self.num_fragments += len(fragments.lengths)
         return first
 
-    def tasks(self, platform: Platform) -> FoldedTasks:
+    def tasks(self) -> FoldedTasks:
         """Everything collected."""
         parts: list[tuple[Ints, ...]] = []
         counts: list[Ints] = []
@@ -87,17 +92,20 @@ class FragmentList:
             step=np.repeat(step, repeats),
             job_offsets=offsets_of(np.concatenate(counts)),
         )
-        return FoldedTasks(templates_of(self.groups, platform), instances)
+        return FoldedTasks(templates_of(self.groups), instances)
 
 
 class PhaseLowering:
     """Lowers one phase for one job, or for all jobs of a family."""
 
-    def __init__(self, phase: PhaseGraph, index: int, platform: Platform, operations: Operations) -> None:
+    def __init__(
+        self, phase: PhaseGraph, index: int, platform: Platform, operations: Operations, kept: Kept = NOTHING_KEPT
+    ) -> None:
         self._phase = phase
         self._index = index
         self._platform = platform
         self._operations = operations
+        self._kept = kept
         self._replays_graph = phase.name in platform.runtime.graph_phases
         self._host = operations.add(f"{phase.name}.host", index)
         """Row of what the host does, and of the milestones between fragments."""
@@ -113,13 +121,16 @@ class PhaseLowering:
             is_first: whether nothing comes before the phase in its job.
         """
         num_steps, num_jobs = self._phase.num_steps, len(kind)
-        starts = np.full((num_jobs, num_steps), fragments.add(self._start(is_first=is_first, is_phase=True), priority))
+        starts = np.full(
+            (num_jobs, num_steps),
+            fragments.add(self._start(is_first=is_first, is_phase=True), self._platform, priority),
+        )
         if num_steps > 1:
-            starts[:, 1:] = fragments.add(self._start(is_first=False, is_phase=False), priority)
+            starts[:, 1:] = fragments.add(self._start(is_first=False, is_phase=False), self._platform, priority)
         numbers, repeats = [starts], [np.ones((num_jobs, 1), dtype=np.int64)]
         for block in self._phase.blocks:
             table = self._table(block.graph)
-            first = fragments.add(self._fragments(table, block.repeats), priority)
+            first = fragments.add(self._fragments(table, block.repeats), self._platform, priority)
             of_kind = first + (kind * table.num_steps if table.num_kinds > 1 else np.zeros(num_jobs, dtype=np.int64))
             steps = np.arange(num_steps) if table.num_steps > 1 else np.zeros(num_steps, dtype=np.int64)
             numbers.append(of_kind[:, None] + steps)
@@ -132,6 +143,15 @@ class PhaseLowering:
             step=np.repeat(np.arange(num_steps), len(numbers)) if num_steps > 1 else np.array([NONE]),
         )
 
+    def passage(
+        self, fragments: FragmentList, platform: Platform, links: Sequence[Link], *, priority: int, is_first: bool
+    ) -> Segments:
+        """Adds what has to happen between the phase before and this one, one after the other, on some platform."""
+        chain = passage(platform, links, operation=self._host, is_first=is_first)
+        number = fragments.add(chain, platform, priority)
+        once = np.ones((1, 1), dtype=np.int64)
+        return Segments(fragment=number * once, repeats=once, is_layer=0 * once, step=np.array([NONE]), is_passage=True)
+
     def _start(self, *, is_first: bool, is_phase: bool) -> Fragments:
         return step_start(
             self._platform, is_first=is_first, replays_graph=self._replays_graph, operation=self._host,
@@ -139,10 +159,11 @@ class PhaseLowering:
         )  # fmt: skip
 
     def _table(self, graph: OperatorGraph) -> BlockTable:
-        return block_table(lower_block(graph, self._platform, precision(self._phase.precision)), self._platform)
+        body = precision(self._phase.precision)
+        return block_table(lower_block(graph, self._platform, body, self._kept), self._platform)
 
     def _fragments(self, table: BlockTable, repeats: Any) -> Fragments:
-        rows = [self._row(name) for name in table.names]
+        rows = [self._row(name, dtype) for name, dtype in zip(table.names, table.dtypes, strict=True)]
         if table.num_kinds == 1 and isinstance(repeats, int):  # in a family they differ from job to job: none are told
             for column, row in enumerate(rows):
                 self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[:, column])
@@ -151,8 +172,8 @@ class PhaseLowering:
             host_operation=self._host,
         )  # fmt: skip
 
-    def _row(self, name: str) -> int:
+    def _row(self, name: str, dtype: str) -> int:
         """The row of an operation; kernels of the same name share it."""
         if name not in self._rows:
-            self._rows[name] = self._operations.add(f"{self._phase.name}.{name}", self._index)
+            self._rows[name] = self._operations.add(f"{self._phase.name}.{name}", self._index, dtype)
         return self._rows[name]

@@ -1,62 +1,99 @@
-"""Platform: a chip and a runtime resolved into the numbers that lowering needs and the resources of a Program.
-
-What becomes of the fields of the chip is in `simulator.lowering.resources`.
-"""
+"""Platform: a chip and a runtime resolved into the numbers that lowering needs."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
-from simulator.chip import READ_STREAM, Access, Chip, MatrixPath
+from simulator.chip import LASTING, Chip, Lasting, MatrixPath
 from simulator.errors import Infeasible, SpecError, nearest
-from simulator.lowering.dram import STORE
-from simulator.lowering.resources import resources_of
+from simulator.lowering.resources import (
+    HOST_UNIT,
+    LAUNCH_UNIT,
+    LINK_UNIT,
+    LOAD_ROUTE,
+    LOCAL_MEMORY,
+    MATRIX_UNIT,
+    MODE_UNIT,
+    ROUTING_UNIT,
+    SRAM_ROUTE,
+    STORE_ROUTE,
+    VECTOR_UNIT,
+    Place,
+    Site,
+    sites,
+    sram_bytes_per_s,
+)
 from simulator.precision import DTYPE_BITS, Dtype, Precision, precision
 from simulator.program.program import Resources
 from simulator.runtime import Kernel, Runtime
 from simulator.units import TICKS_PER_SECOND
-
-STREAMING_SHARE = 0.5
-"""Share of the local SRAM through which weights and KV stream; the other half holds activations.
-
-A policy, not a measurement: an even split is what double-buffered kernels commonly use.
-"""
+from simulator.variants import Size
 
 
 @dataclass(frozen=True)
 class Platform:
-    """A chip with a runtime on it."""
+    """A chip with a runtime on it, as one place shows it."""
 
     chip: Chip
+    """As the place and the mode show it."""
     runtime: Runtime
     tenants: int = 1
     """Jobs that may run at the same time; each has an equal part of the on-chip memory to itself."""
-    traffic: tuple[Access, ...] = ()
-    """How other masters use the DRAM, each kind once."""
+    among: Site | None = None
+    """Where the place is among the resources of a Program; None if the chip has no other."""
+    mode: str = ""
+    """The mode that the chip is in; empty if it has none."""
+    die: int = 0
+    """The die that it is on."""
+    switch_s: float = 0.0
+    """How long it takes to come into that mode."""
+    unit_clock_hz: float | None = None
+    """The clock in which the Program counts cycles of the clusters, if not that of the chip as the mode shows it."""
 
-    # units: index in Resources.unit_names ----------------------------------------------------------------------
-
-    MATRIX = 0
-    VECTOR = 1
-    LAUNCH = 2
-    HOST_UNIT = 3
-    # routes of the accelerator; those of other masters come after them
-    LOAD_ROUTE = 0
-    STORE_ROUTE = 1
-    # memories
-    LOCAL = 0
+    # as a place numbers them, see `lowering.resources`
+    MATRIX = MATRIX_UNIT
+    VECTOR = VECTOR_UNIT
+    LAUNCH = LAUNCH_UNIT
+    HOST_UNIT = HOST_UNIT
+    ROUTING_UNIT = ROUTING_UNIT
+    MODE_UNIT = MODE_UNIT
+    LINK_UNIT = LINK_UNIT
+    LOAD_ROUTE = LOAD_ROUTE
+    STORE_ROUTE = STORE_ROUTE
+    SRAM_ROUTE = SRAM_ROUTE
+    LOCAL = LOCAL_MEMORY
 
     @cached_property
+    def site(self) -> Site:
+        """Where the place is among the resources of the Program."""
+        return self.among or sites(self.chip)[Place()]
+
+    @property
     def resources(self) -> Resources:
-        """Units, channels, masters, routes and memories of the chip."""
-        return resources_of(self.chip, (READ_STREAM, STORE), self.traffic)
+        """Units, channels, masters, routes and memories of the Program."""
+        return self.site.resources
+
+    @property
+    def cycle_scale(self) -> float:
+        """Cycles in which the Program counts, per cycle of the clusters in this mode."""
+        clock_hz = self.chip.cluster.clock.value
+        return 1.0 if self.unit_clock_hz is None else self.unit_clock_hz / clock_hz
+
+    def in_mode(self, name: str) -> Platform:
+        """The same with the chip in one of its modes."""
+        if self.chip.reconfiguration is None:
+            raise SpecError(f'chip {self.chip.name}: must have modes, got "{name}" for a chip that has none')
+        return replace(
+            self, chip=self.chip.in_mode(name), among=self.site, mode=name,
+            switch_s=self.chip.reconfiguration.latency.value, unit_clock_hz=self.chip.cluster.clock.value,
+        )  # fmt: skip
 
     @property
     def accelerator_master(self) -> int:
         """Index of the master on whose behalf the accelerator moves bytes."""
-        return self.master(self.chip.accelerator)
+        return self.site.master
 
     @property
     def rate_cap_bytes_per_s(self) -> float:
@@ -64,46 +101,33 @@ class Platform:
         cap = self.chip.masters[self.chip.accelerator].rate_cap
         return math.inf if cap is None else cap.value
 
-    @property
-    def store_route(self) -> int:
-        """The route of what the accelerator writes: that of its loads, where writing costs no more."""
-        return self.LOAD_ROUTE if self.chip.dram.usage(STORE) == 1 else self.STORE_ROUTE
-
-    def traffic_route(self, access: Access) -> int:
-        """The route of a kind of `traffic`."""
-        return self.STORE_ROUTE + 1 + self.traffic.index(access)
-
     @cached_property
     def ticks_per_loaded_byte(self) -> float:
         """Ticks of a byte that is loaded alone."""
-        return self._ticks_per_byte(self.LOAD_ROUTE)
+        return max(TICKS_PER_SECOND / self.rate_cap_bytes_per_s, *(load for load, _ in self.channel_ticks_per_byte))
 
     @cached_property
     def ticks_per_stored_byte(self) -> float:
         """Ticks of a byte that is stored alone."""
-        return self._ticks_per_byte(self.store_route)
-
-    def _ticks_per_byte(self, route: int) -> float:
-        slowest = max(ticks[route == self.STORE_ROUTE] for ticks in self.channel_ticks_per_byte)
-        return max(TICKS_PER_SECOND / self.rate_cap_bytes_per_s, slowest)
+        return max(TICKS_PER_SECOND / self.rate_cap_bytes_per_s, *(store for _, store in self.channel_ticks_per_byte))
 
     @cached_property
     def channel_ticks_per_byte(self) -> tuple[tuple[float, float], ...]:
         """Of each channel on the way to the DRAM, the ticks that a loaded and a stored byte take of it."""
         resources, rows = self.resources, []
-        for channel in resources.route(self.LOAD_ROUTE):
+        usages = [self._usages(route) for route in (self.LOAD_ROUTE, self.STORE_ROUTE)]
+        for channel in usages[0]:
             mine = (resources.share_master == self.accelerator_master) & (resources.share_channel == channel)
             hard = mine & ~resources.share_is_soft
             share = float(resources.share_maximum[hard][0]) if hard.any() else 1.0
             ticks = TICKS_PER_SECOND / (share * float(resources.channel_bytes_per_s[channel]))
-            usage = self._usage(self.store_route, channel)
-            rows.append((ticks, usage * ticks))
+            rows.append((usages[0][channel] * ticks, usages[1][channel] * ticks))
         return tuple(rows)
 
-    def _usage(self, route: int, channel: int) -> float:
-        start, stop = self.resources.route_offsets[route : route + 2]
-        crossed = self.resources.route_channels[start:stop] == channel
-        return float(self.resources.route_usage[start:stop][crossed][0])
+    def _usages(self, route: int) -> dict[int, float]:
+        """What a byte takes of the channels that a route of the place crosses."""
+        number = int(self.site.route[route])
+        return dict(zip(self.resources.route(number), self.resources.usage(number), strict=True))
 
     def master(self, name: str) -> int:
         """Index of a master.
@@ -128,7 +152,7 @@ class Platform:
         Raises:
             Infeasible: when nothing is left for a buffer.
         """
-        streaming = int(self.chip.cluster_sram_bytes * STREAMING_SHARE)
+        streaming = int(self.chip.cluster_sram_bytes * self.chip.cluster.sram.split.streams)
         buffers = self.runtime.weight_buffers * self.tenants
         if streaming < buffers:
             raise Infeasible(
@@ -140,15 +164,32 @@ class Platform:
 
     @cached_property
     def activation_room(self) -> tuple[tuple[int, int], ...]:
-        """(memory, bytes) where a tenant's activations may stay: shared levels, then half of the local SRAM."""
-        local = self.chip.cluster_sram_bytes - int(self.chip.cluster_sram_bytes * STREAMING_SHARE)
-        rooms = [(index + 1, int(level.capacity.value)) for index, level in enumerate(self.chip.sram.values())]
+        """(memory, bytes) where a tenant's activations may stay: shared levels, then the local SRAM."""
+        local = int(self.chip.cluster_sram_bytes * self.chip.cluster.sram.split.activations)
+        rooms = [(index + 1, level.activation_bytes) for index, level in enumerate(self.chip.sram.values())]
         return tuple((memory, size_bytes // self.tenants) for memory, size_bytes in [*rooms, (self.LOCAL, local)])
 
     @cached_property
     def activation_room_bytes(self) -> int:
         """All of that room together."""
         return sum(size_bytes for _, size_bytes in self.activation_room)
+
+    def kept_room(self, what: Lasting) -> tuple[tuple[int, int], ...]:
+        """(memory, bytes) where a tenant keeps something from step to step: the local SRAM, then a shared level."""
+        local = self.chip.cluster.sram.kept_bytes(what) * round(self.chip.cluster.count.value)
+        rooms = [(self.LOCAL, local)]
+        rooms += [(index + 1, level.kept_bytes(what)) for index, level in enumerate(self.chip.sram.values())]
+        return tuple((memory, size_bytes // self.tenants) for memory, size_bytes in rooms if size_bytes > 0)
+
+    @property
+    def keeps_something(self) -> bool:
+        """Whether anything stays on the chip from step to step."""
+        return any(self.kept_room(what) for what in LASTING)
+
+    @cached_property
+    def sram_bytes_per_s(self) -> float:
+        """What the port of the shared level delivers that keeps something; infinite where no figure is known."""
+        return sram_bytes_per_s(self.chip)
 
     # precision -------------------------------------------------------------------------------------------------
 
@@ -184,12 +225,30 @@ class Platform:
             hint="choose a precision whose weights and activations the chip has, such as w8a8 for int8",
         )
 
+    def multiplied_in(self, used: Precision) -> Dtype:
+        """The dtype in which matrices of a precision are multiplied.
+
+        Raises:
+            SpecError: when the platform cannot run the precision.
+        """
+        kernel = self.kernel(used.name)
+        return self.dtype(self.chip.cluster.path(kernel.path), kernel.dtype)
+
     def attention_dtype(self, path: MatrixPath, kernel: Kernel) -> Dtype:
         """The dtype of attention: a 16-bit format, or that of the matrices on a chip that has no 16-bit format."""
         for candidate in ("fp16", "bf16"):
             if candidate in path.macs_per_cycle:
                 return candidate
         return self.dtype(path, kernel.dtype)
+
+    def attention_multiplied_in(self, body: Precision) -> Dtype:
+        """The dtype in which causal attention is multiplied beside matrices of a precision.
+
+        Raises:
+            SpecError: when the platform cannot run the precision.
+        """
+        path = self.chip.cluster.path(self.runtime.causal_attention.path)
+        return self.attention_dtype(path, self.kernel(body.name))
 
     def head_precision(self, body: Precision) -> Precision:
         """The precision of the LM head under this runtime."""
@@ -199,3 +258,7 @@ class Platform:
     def kv_bytes(self) -> int:
         """Bytes of one element of the KV cache."""
         return int(precision(self.runtime.kv_precision).matrix_bytes(1, 1))
+
+    def cache_bytes(self, elements: Size) -> Size:
+        """Bytes of elements of the KV cache."""
+        return elements * self.kv_bytes

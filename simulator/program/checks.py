@@ -248,10 +248,10 @@ def _check_rest(program: Program) -> None:
     templates, count = program.folded_tasks.templates, len(program.tasks)
     if isinstance(occupancies, FoldedOccupancies):
         _require(_in_range(templates.memory, len(resources.memory_names)), "an occupancy names an unknown memory")
-    else:
-        _require(_in_range(occupancies.memory, len(resources.memory_names)), "an occupancy names an unknown memory")
-        _require(_in_range(occupancies.first_task, count, allow_none=True), "an occupancy names an unknown task")
-        _require(_in_range(occupancies.last_task, count, allow_none=True), "an occupancy names an unknown task")
+        occupancies = occupancies.others
+    _require(_in_range(occupancies.memory, len(resources.memory_names)), "an occupancy names an unknown memory")
+    _require(_in_range(occupancies.first_task, count, allow_none=True), "an occupancy names an unknown task")
+    _require(_in_range(occupancies.last_task, count, allow_none=True), "an occupancy names an unknown task")
     _require(_in_range(templates.operation, len(labels.operations), allow_none=True), "unknown operation")
     _require(_in_range(templates.cause, len(labels.causes), allow_none=True), "unknown cause")
     _require(_in_range(labels.operation_phase, len(labels.phases)), "an operation names an unknown phase")

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from simulator.program.columns import NONE, Floats, Ints, offsets_of, ranges, successors_of
+from simulator.program.occupancies import Occupancies
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,30 +161,32 @@ class FoldedOccupancies:
     """Space held by the tasks of instances, with all columns of `Occupancies`, expanded when first asked for."""
 
     tasks: FoldedTasks
+    others: Occupancies = field(default_factory=Occupancies)
+    """Space that is held longer than an instance."""
     label: tuple[str, ...] = field(default=())
 
     def __len__(self) -> int:
-        return int(np.sum(self._counts))
+        return int(np.sum(self._counts)) + len(self.others)
 
     @cached_property
     def memory(self) -> Ints:
         """The memory that holds each space."""
-        return self.tasks.templates.memory[self._rows]
+        return np.concatenate([self.tasks.templates.memory[self._rows], self.others.memory])
 
     @cached_property
     def size_bytes(self) -> Ints:
         """How much space."""
-        return self.tasks.templates.held_bytes[self._rows]
+        return np.concatenate([self.tasks.templates.held_bytes[self._rows], self.others.size_bytes])
 
     @cached_property
     def first_task(self) -> Ints:
         """The task with whose start it is taken."""
-        return self.tasks.templates.first_task[self._rows] + self._starts
+        return np.concatenate([self.tasks.templates.first_task[self._rows] + self._starts, self.others.first_task])
 
     @cached_property
     def last_task(self) -> Ints:
         """The task with whose end it is freed."""
-        return self.tasks.templates.last_task[self._rows] + self._starts
+        return np.concatenate([self.tasks.templates.last_task[self._rows] + self._starts, self.others.last_task])
 
     @property
     def _counts(self) -> Ints:

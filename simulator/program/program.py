@@ -37,6 +37,7 @@ import numpy.typing as npt
 from simulator.program.checks import check_program
 from simulator.program.columns import NONE, Bools, Floats, Ints, successors_of
 from simulator.program.folded import FoldedOccupancies, FoldedTasks, one_fragment_per_job
+from simulator.program.occupancies import Occupancies
 
 __all__ = ["NONE", "Background", "CapacityChanges", "DropPolicy", "Floats", "Ints", "Labels", "Occupancies", "Program",
            "Resources", "Streams", "Tasks"]  # fmt: skip
@@ -229,24 +230,6 @@ class CapacityChanges:
 
 
 @dataclass(frozen=True, eq=False)
-class Occupancies:
-    """Space held in memories: `size_bytes` of `memory` from the start of one task to the end of another.
-
-    Both tasks are in the same job. `first_task` NONE means from the beginning of the run and `last_task` NONE to
-    its end (resident weights). Engines do not read this; `metrics` turns it into occupancy over time.
-    """
-
-    memory: Ints = field(default_factory=_ints)
-    size_bytes: Ints = field(default_factory=_ints)
-    first_task: Ints = field(default_factory=_ints)
-    last_task: Ints = field(default_factory=_ints)
-    label: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        return len(self.memory)
-
-
-@dataclass(frozen=True, eq=False)
 class Labels:
     """What reports call things: phases, operations (rows that tasks point to) and causes of time."""
 
@@ -258,6 +241,8 @@ class Labels:
     causes: tuple[str, ...] = ()
     phase_tokens: Ints = field(default_factory=_ints)
     """Tokens that a phase handles in one job."""
+    operation_dtypes: tuple[str, ...] = ()
+    """What the matrices of each operation are multiplied in, empty for none; empty altogether if nobody said."""
 
 
 @dataclass(frozen=True, eq=False)

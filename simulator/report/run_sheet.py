@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.metrics.streams import Percentile, StreamOutcome
-from simulator.report.sheet_parts import WIDTH, new_table, rendered
+from simulator.report.sheet_parts import WIDTH, new_table, rendered, value_text
 from simulator.report.verdict import deadline_sentence, limit_sentence, loss_sentence, reach_sentence
 from simulator.simulation.result import Result
 from simulator.units import binary_size, format_quantity, ticks_to_seconds
@@ -40,7 +40,7 @@ def run_sheet(result: Result, width: int = WIDTH) -> str:
         parts.append(_stream_table(result))
     parts += [_resource_table(result), _cause_table(result)]
     parts.append(Text("\n".join(filter(None, [limit_sentence(result), reach_sentence(result)]))))
-    parts.append(_guesses(result))
+    parts += _guesses(result, width)
     return rendered(parts, width)
 
 
@@ -133,16 +133,25 @@ def _cause_table(result: Result) -> Table:
     return table
 
 
-def _guesses(result: Result) -> Text:
+def _guesses(result: Result, width: int) -> list[RenderableType]:
+    """How many numbers are no data, and those that nobody has published with the range in which they may lie."""
     uncertain = result.uncertain_numbers()
     if not uncertain:
-        return Text("Every number of chip and runtime is sourced.")
-    counts = Counter(number.status for _, number in uncertain)
+        return [Text("Every number of chip and runtime that was used is sourced.")]
+    counts = Counter(number.status for _, number, _ in uncertain)
     kinds = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    return Text(
+    sentence = Text(
         f"This rests on {len(uncertain)} uncertain numbers ({kinds}); see "
         f'"roadline show chip {result.setup.chip.name}" and "roadline show runtime {result.setup.runtime.name}".'
     )
+    assumed = [row for row in uncertain if row[1].status == "assumed"]
+    if not assumed:
+        return [sentence]
+    table = new_table("Assumed", "number", "value >", "range")
+    table.columns[0].no_wrap = width >= 80  # a path is found again only if it stands in one line
+    for path, number, unit in assumed:
+        table.add_row(path, value_text(number.value, unit), number.guessed_range or "")
+    return [table, sentence]
 
 
 def _ticks(ticks: int) -> str:

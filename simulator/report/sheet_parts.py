@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
-from typing import Any, Final
+from typing import Final
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from simulator.sourced import UNCERTAIN, Sourced, Status, sourced_numbers
+from simulator.sourced import UNCERTAIN, Status, units_of
 from simulator.spec import Spec
 from simulator.units import format_quantity
 
@@ -47,31 +47,22 @@ class Number:
 def numbers_of(spec: Spec) -> dict[str, Number]:
     """Every sourced number of a spec by its dotted path, with its value as text."""
     return {
-        path: Number(_text(written, number), number.status, number.source, number.note)
-        for (path, number), written in zip(sourced_numbers(spec), _written_values(spec.model_dump()), strict=True)
+        path: Number(value_text(number.value, unit), number.status, number.source, number.note)
+        for path, number, unit in units_of(spec)
     }
 
 
-def _written_values(tree: Any) -> Iterator[object]:
-    """The values of all sourced numbers with their units, in the order of the fields."""
-    if isinstance(tree, Mapping) and tree.keys() >= {"value", "source", "status"}:
-        yield tree["value"]
-    elif isinstance(tree, Mapping | tuple):
-        for item in tree.values() if isinstance(tree, Mapping) else tree:
-            yield from _written_values(item)
-
-
-def _text(written: object, number: Sourced) -> str:
-    if not isinstance(written, str):
-        return f"{number.value:,.6g}" if number.value < 1e6 else f"{number.value:,.0f}"
-    dimension = written.rpartition(" ")[2]
-    if dimension == "B":
-        return _capacity(number.value)
-    if dimension == "T/s":
-        return f"{number.value / 1e6:,.6g} MT/s"
-    if dimension in {"cycles", "B/cycle", "mm2"}:
-        return f"{number.value:,.6g} {dimension}"
-    return format_quantity(number.value, dimension, DIGITS)
+def value_text(value: float, unit: str | None) -> str:
+    """A value in the prefix in which people write it; `unit` is None for a pure number."""
+    if unit is None:
+        return f"{value:,.6g}" if value < 1e6 else f"{value:,.0f}"
+    if unit == "B":
+        return _capacity(value)
+    if unit == "T/s":
+        return f"{value / 1e6:,.6g} MT/s"
+    if unit in {"cycles", "B/cycle", "mm2"}:
+        return f"{value:,.6g} {unit}"
+    return format_quantity(value, unit, DIGITS)
 
 
 def _capacity(value: float) -> str:

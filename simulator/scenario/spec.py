@@ -32,6 +32,10 @@ class StreamSpec(Spec):
     """Frames computed at the same time."""
     priority: int = 0
     """Units serve lower numbers first."""
+    partition: str | None = None
+    """The partition of the chip that the stream has to itself; None for all clusters."""
+    die: int | dict[PhaseName, int] = 0
+    """The die that computes it, counted from 0, or one per phase: the others pass results on over the link."""
     prompt_tokens: int | None = Field(default=None, gt=0)
     """Prompt tokens, if not those of the workload."""
     decode_tokens: int | None = Field(default=None, gt=0)
@@ -85,6 +89,8 @@ class Scenario(Spec):
     """The name for people."""
     chip: str
     """Chip: a name of the catalogue or a path."""
+    set: dict[str, object] = Field(default_factory=dict)
+    """Changes to the chip by dotted path, as `--set` takes them."""
     runtime: str
     """Runtime: a name of the catalogue or a path."""
     streams: dict[str, StreamSpec] = Field(min_length=1)

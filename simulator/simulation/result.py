@@ -18,8 +18,9 @@ from simulator.metrics.occupancy import MemoryUse
 from simulator.metrics.streams import Percentile, StreamOutcome
 from simulator.metrics.utilization import ChannelUse, UnitUse
 from simulator.program import NONE, Program
+from simulator.simulation.provenance import numbers_read
 from simulator.simulation.setup import Setup
-from simulator.sourced import Sourced, sourced_numbers
+from simulator.sourced import Sourced
 from simulator.timeline import Timeline
 from simulator.units import ticks_to_seconds
 
@@ -94,13 +95,9 @@ class Result:
         causes = self.attribution.phase_cause_ticks[phase.name]
         return max(causes, key=lambda cause: causes[cause])
 
-    def uncertain_numbers(self) -> list[tuple[str, Sourced]]:
-        """Every guess that the result rests on, by dotted path: chip, runtime and background traffic."""
-        numbers = [(f"chip.{path}", number) for path, number in sourced_numbers(self.setup.chip)]
-        numbers += [(f"runtime.{path}", number) for path, number in sourced_numbers(self.setup.runtime)]
-        for name, flow in self.setup.background.items():
-            numbers.append((f"background.{name}.bandwidth", flow.bandwidth))
-        return [(path, number) for path, number in numbers if number.is_uncertain]
+    def uncertain_numbers(self) -> list[tuple[str, Sourced, str | None]]:
+        """Every guess that the result rests on: dotted path, number and unit, as `numbers_read` gives them."""
+        return [row for row in numbers_read(self.setup) if row[1].is_uncertain]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
@@ -140,8 +137,9 @@ class Result:
             "attribution": _seconds(self.attribution.cause_ticks),
             "streams": [_stream_dict(stream) for stream in self.streams],
             "uncertain": [
-                {"number": path, "status": number.status, "source": number.source, "note": number.note}
-                for path, number in self.uncertain_numbers()
+                {"number": path, "value": number.value, "unit": unit, "range": number.guessed_range,
+                 "status": number.status, "source": number.source, "note": number.note}
+                for path, number, unit in self.uncertain_numbers()
             ],
             "program": self.program.fingerprint,
         }  # fmt: skip

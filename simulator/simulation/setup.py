@@ -14,9 +14,9 @@ import numpy as np
 
 from simulator.catalog import Catalog
 from simulator.chip import Access, Chip
-from simulator.errors import SpecError
+from simulator.errors import SpecError, nearest
 from simulator.graph import build_graph
-from simulator.lowering import Demand, Platform, lower
+from simulator.lowering import Demand, Place, Platform, lower, seen_from, sites
 from simulator.precision import precision as precision_named
 from simulator.program import NONE, Background, DropPolicy, Program, Streams
 from simulator.runtime import Runtime
@@ -50,6 +50,15 @@ class Stream:
     queue_depth: int = NONE
     in_flight: int = 1
     priority: int = 0
+    partition: str = ""
+    """Empty for all clusters."""
+    die: int | Mapping[PhaseName, int] = 0
+    """The die, or one per phase; phases that are not named run on die 0."""
+
+    def place(self, phase: PhaseName) -> Place:
+        """Where a phase runs."""
+        die = self.die if isinstance(self.die, int) else self.die.get(phase, 0)
+        return Place(die, self.partition)
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any
     Raises:
         SpecError: when a name is unknown or the parts do not go together.
     """
-    chip = catalog.load_chip(scenario.chip, overrides)
+    chip = catalog.load_chip(scenario.chip, {**scenario.set, **(overrides or {})})
     duration_ticks = seconds_to_ticks(scenario.duration)
     streams = tuple(_stream(name, spec, catalog, duration_ticks) for name, spec in scenario.streams.items())
     return Setup(
@@ -149,12 +158,44 @@ def to_program(setup: Setup) -> Program:
         Infeasible: when the models do not fit the chip's DRAM.
         SpecError: when the chip or the runtime cannot run a precision, or the chip has no timing for a traffic pattern.
     """
-    platform = Platform(
-        setup.chip, setup.runtime, tenants=sum(stream.in_flight for stream in setup.streams),
-        traffic=tuple(dict.fromkeys(_accesses(setup).values())),
-    )  # fmt: skip
-    demands = [Demand(build_graph(stream.workload), stream.priority, stream.in_flight) for stream in setup.streams]
-    return lower(demands, platform, _streams(setup), _background(setup, platform))
+    platforms = _platforms(setup)
+    demands = []
+    for stream in setup.streams:
+        where = {phase.phase: platforms[stream.place(phase.phase)] for phase in stream.workload.pipeline}
+        demands.append(Demand(build_graph(stream.workload), stream.priority, stream.in_flight, where))
+    some = next(iter(platforms.values()))
+    return lower(demands, some, _streams(setup), _background(setup, some))
+
+
+def _platforms(setup: Setup) -> dict[Place, Platform]:
+    """The places that streams use, each divided among as many frames as may run there at the same time."""
+    chip, num_dies = setup.chip, setup.chip.dies.count if setup.chip.dies else 1
+    tenants: dict[Place, int] = {}
+    for stream in setup.streams:
+        if stream.partition and stream.partition not in chip.partitions:
+            known = ", ".join(chip.partitions) or "none"
+            raise SpecError(
+                f'streams.{stream.name}.partition: must name one of the partitions of chip {chip.name} ({known}), '
+                f'got "{stream.partition}"', hint=nearest(stream.partition, chip.partitions),
+            )  # fmt: skip
+        for place in {stream.place(phase.phase) for phase in stream.workload.pipeline}:
+            if not 0 <= place.die < num_dies:
+                raise SpecError(
+                    f"streams.{stream.name}.die: must be from 0 to {num_dies - 1} on chip {chip.name}, got {place.die}"
+                )
+            tenants[place] = tenants.get(place, 0) + stream.in_flight
+    of_whole_die = {place.die for place in tenants if not place.partition}
+    for place in tenants:
+        if place.partition and place.die in of_whole_die:
+            raise SpecError(
+                f"chip {chip.name}: must run all streams of a die in partitions or none, "
+                f'got partition "{place.partition}" beside a stream that takes all clusters'
+            )
+    found = sites(chip, list(tenants), list(dict.fromkeys(_accesses(setup).values())))
+    return {
+        place: Platform(seen_from(chip, place), setup.runtime, count, found[place], die=place.die)
+        for place, count in tenants.items()
+    }
 
 
 def _stream(name: str, spec: StreamSpec, catalog: Catalog, duration_ticks: int) -> Stream:
@@ -174,7 +215,10 @@ def _stream(name: str, spec: StreamSpec, catalog: Catalog, duration_ticks: int) 
         )
     deadline = NONE if spec.deadline is None else seconds_to_ticks(spec.deadline)
     depth = NONE if spec.queue_depth is None else spec.queue_depth
-    return Stream(name, workload, ticks, deadline, _POLICY[spec.policy], depth, spec.in_flight, spec.priority)
+    return Stream(
+        name, workload, ticks, deadline, _POLICY[spec.policy], depth, spec.in_flight, spec.priority,
+        spec.partition or "", spec.die,
+    )  # fmt: skip
 
 
 def _configured(name: str, spec: StreamSpec, catalog: Catalog) -> Workload:
@@ -227,7 +271,7 @@ def _background(setup: Setup, platform: Platform) -> Background:
     flows, accesses = setup.background, _accesses(setup)
     return Background(
         names=tuple(flows),
-        route=np.array([platform.traffic_route(accesses[name]) for name in flows], dtype=np.int64),
+        route=np.array([platform.site.traffic[accesses[name]] for name in flows], dtype=np.int64),
         master=np.array([_master(setup, platform, name, flow) for name, flow in flows.items()], dtype=np.int64),
         bytes_per_s=np.array([flow.bandwidth.value for flow in flows.values()], dtype=np.float64),
         start_tick=np.array([seconds_to_ticks(flow.start) for flow in flows.values()], dtype=np.int64),

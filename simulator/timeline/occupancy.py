@@ -10,6 +10,7 @@ import numpy as np
 from simulator.compiled import compiled_in_place
 from simulator.program.capacity import Steps
 from simulator.program.folded import FoldedOccupancies
+from simulator.program.occupancies import Occupancies
 from simulator.program.program import NONE, Floats, Ints, Program
 from simulator.timeline.job_rows import JobRows
 from simulator.timeline.timeline import Timeline
@@ -90,10 +91,12 @@ def _sweep(held: _Holdings, by_start: Ints, by_end: Ints, tick: Ints, value: Flo
 def _holdings(timeline: Timeline) -> list[_Holdings]:
     """What is held, by memory."""
     program, rows = timeline.program, JobRows.of(timeline)
-    spans, num_memories = _spans(program), len(program.resources.memory_names)
+    tables, num_memories = _spans(program), len(program.resources.memory_names)
     start_tick, end_tick = rows.column(timeline.start_tick), rows.column(timeline.end_tick)
     lasting = _lasting(timeline, rows, start_tick, end_tick)
-    most = _most_held(spans, num_memories)[rows.job].sum(axis=0) + [len(spaces) for spaces in lasting]
+    most = np.array([len(spaces) for spaces in lasting], dtype=np.int64)
+    for spans in tables:
+        most += _most_held(spans, num_memories)[rows.job].sum(axis=0)
     stops = np.cumsum(most, dtype=np.int64)
     places = stops - most
     held = _Holdings(*(np.empty(np.sum(most, dtype=np.int64), dtype=np.int64) for _ in range(3)))
@@ -103,7 +106,8 @@ def _holdings(timeline: Timeline) -> list[_Holdings]:
                 column[places[memory]] = value
             places[memory] += 1
     runs = (rows.job, rows.first_row, program.job_offsets, start_tick, end_tick, timeline.horizon_tick)
-    _write_holdings(spans, runs, places, held)
+    for spans in tables:
+        _write_holdings(spans, runs, places, held)
     return [
         _Holdings(*(column[start:stop] for column in held))
         for start, stop in zip((stops - most).tolist(), places.tolist(), strict=True)
@@ -139,15 +143,20 @@ def _write_holdings(
                     held.end_tick[place] = end
 
 
-def _spans(program: Program) -> _Spans:
-    """The spaces between two tasks."""
+def _spans(program: Program) -> list[_Spans]:
+    """The spaces between two tasks: those of instances, and those of whole jobs."""
     table = program.occupancies
-    if isinstance(table, FoldedOccupancies):
-        templates, instances = table.tasks.templates, table.tasks.instances
-        return _Spans(
-            instances.job_offsets, table.tasks.starts[:-1], instances.fragment, templates.held_offsets,
-            templates.memory, templates.held_bytes, templates.first_task, templates.last_task,
-        )  # fmt: skip
+    if not isinstance(table, FoldedOccupancies):
+        return [_spans_of_jobs(program, table)]
+    templates, instances = table.tasks.templates, table.tasks.instances
+    of_instances = _Spans(
+        instances.job_offsets, table.tasks.starts[:-1], instances.fragment, templates.held_offsets,
+        templates.memory, templates.held_bytes, templates.first_task, templates.last_task,
+    )  # fmt: skip
+    return [of_instances, _spans_of_jobs(program, table.others)] if len(table.others) else [of_instances]
+
+
+def _spans_of_jobs(program: Program, table: Occupancies) -> _Spans:
     between = np.flatnonzero((table.first_task != NONE) & (table.last_task != NONE))
     job = np.searchsorted(program.job_offsets, table.first_task[between], side="right") - 1
     order = np.argsort(job, kind="stable")
@@ -165,7 +174,7 @@ def _lasting(timeline: Timeline, rows: JobRows, start_tick: Ints, end_tick: Ints
     program, table, horizon_tick = timeline.program, timeline.program.occupancies, timeline.horizon_tick
     held: list[list[tuple[int, int, int]]] = [[] for _ in program.resources.memory_names]
     if isinstance(table, FoldedOccupancies):
-        return held
+        table = table.others
     for index in np.flatnonzero((table.first_task == NONE) | (table.last_task == NONE)).tolist():
         starts = start_tick[_rows_of_task(program, rows, int(table.first_task[index]))]
         ends = end_tick[_rows_of_task(program, rows, int(table.last_task[index]))]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import simulator
 from simulator.catalog import (
     FOLDER,
     Catalog,
@@ -111,9 +112,10 @@ def test_thor_u_inherits_what_it_does_not_state_and_has_no_power_of_the_jetson_m
 
 
 def decoder_parameters(sizes: Decoder) -> int:
-    """Embedding, layers (q, k, v, o, three FFN matrices, two norms), final norm, and the head unless it is tied."""
+    """Embedding, layers (q, k, v, o, three matrices per expert, router, two norms), final norm, head if not tied."""
     queries, keys = sizes.heads * sizes.head_dim, sizes.kv_heads * sizes.head_dim
-    layer = sizes.hidden * (2 * queries + 2 * keys + 3 * sizes.ffn_width) + 2 * sizes.hidden
+    layer = sizes.hidden * (2 * queries + 2 * keys + 3 * sizes.ffn_width * sizes.experts) + 2 * sizes.hidden
+    layer += sizes.hidden * sizes.experts if sizes.experts > 1 else 0
     layer += (queries + 2 * keys) * sizes.qkv_bias + 2 * sizes.head_dim * sizes.head_norm
     embeddings = sizes.vocabulary * sizes.hidden * (1 if sizes.tied_head else 2)
     return embeddings + sizes.layers * layer + sizes.hidden
@@ -144,11 +146,43 @@ def action_parameters(sizes: ActionExpert) -> int:
     return sizes.layers * layer + norm + first + (hidden + 1) * sizes.action_width
 
 
-@pytest.mark.parametrize("name", ["qwen2.5-0.5b", "qwen3-0.6b", "qwen3-1.7b", "qwen3-4b", "llama2-7b"])
-def test_sizes_of_a_language_model_give_its_published_parameter_count_exactly(name: str) -> None:
+LANGUAGE_MODELS = [
+    ("qwen2.5-0.5b", 494_032_768),
+    ("qwen2.5-7b", 7_615_616_512),
+    ("qwen3-0.6b", 596_049_920),
+    ("qwen3-1.7b", 1_720_574_976),
+    ("qwen3-4b", 4_022_468_096),
+    ("llama2-7b", 6_738_415_616),
+    ("llama3.2-3b", 3_212_749_824),
+    ("qwen3-30b-a3b", 30_532_122_624),
+]
+
+
+@pytest.mark.parametrize(("name", "published"), LANGUAGE_MODELS)
+def test_sizes_of_a_language_model_give_its_published_parameter_count_exactly(name: str, published: int) -> None:
     workload = load_workload(name)
     assert workload.decoder is not None
-    assert decoder_parameters(workload.decoder) == workload.parameters_published
+    assert decoder_parameters(workload.decoder) == published == workload.parameters_published
+
+
+def test_sizes_of_olmoe_give_its_parameter_count_but_for_norms_over_all_heads() -> None:
+    """Published: two norms of 2048 in each of 16 layers. Here: two of 128, so 16 * 2 * (2048 - 128) are missing."""
+    workload = load_workload("olmoe-1b-7b")
+    assert workload.decoder is not None
+    assert decoder_parameters(workload.decoder) + 16 * 2 * (2048 - 128) == 6_919_161_856
+    assert workload.parameters_published == 6_919_161_856
+
+
+# Parameters read for a token, in billions, without the input embedding: attention, router, top-k experts, head.
+@pytest.mark.parametrize(("name", "active_billions"), [("qwen3-30b-a3b", 3.04), ("olmoe-1b-7b", 1.18)])
+def test_a_decoded_token_of_a_sparse_model_reads_its_published_active_parameters(
+    name: str, active_billions: float
+) -> None:
+    result = simulator.run("a100-80gb", name, runtime="ideal", precision="bf16", prompt_tokens=1, decode_tokens=1)
+    decode = result.phase("decode")
+    assert decode is not None
+    dram = result.program.resources.channel_names.index("dram")
+    assert decode.channel_bytes[dram] / 2 / 1e9 == pytest.approx(active_billions, rel=0.01)
 
 
 def components(workload: Workload) -> tuple[VisionTower, Decoder, ActionExpert]:

@@ -12,7 +12,7 @@ from simulator.catalog import load_memory
 from simulator.chip import READ_STREAM, Access, Chip
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import Infeasible, SpecError
-from simulator.lowering import Platform
+from simulator.lowering import Place, Platform, sites
 from simulator.lowering.dram import STORE
 from simulator.simulation.setup import resolve, to_program
 from simulator.simulation.simulate import simulate
@@ -96,7 +96,7 @@ def test_inline_ecc_leaves_seven_eighths_of_the_capacity_to_the_model() -> None:
 def test_a_store_takes_its_turn_and_a_load_does_not() -> None:
     # at 500 MT/s a burst of 32 B takes 32 ns; drains of 2 bursts turn for 28.75 ns: 1.449 ns a byte instead of 1
     platform = Platform(chip(dram=dram(drain_bursts=number(2))), runtime())
-    assert platform.store_route != platform.LOAD_ROUTE
+    assert platform.site.route[platform.STORE_ROUTE] != platform.site.route[platform.LOAD_ROUTE]
     lowered = program(platform, [[kernel(cache_write_bytes=1000)]], replays=False)
     taken_ns = ReferenceEngine().run(lowered).horizon_tick / NS - 7000
     assert taken_ns == pytest.approx(1000 * (1 + 28.75 / 64), abs=0.01)
@@ -107,16 +107,15 @@ def test_a_store_takes_its_turn_and_a_load_does_not() -> None:
 @pytest.mark.parametrize("memory", [ideal(), dram()])
 def test_a_store_costs_as_a_load_where_no_drain_is_known(memory: dict[str, Any]) -> None:
     platform = Platform(chip(dram=memory), runtime())
-    assert platform.store_route == platform.LOAD_ROUTE
+    assert platform.site.route[platform.STORE_ROUTE] == platform.site.route[platform.LOAD_ROUTE]
     assert platform.chip.dram.usage(STORE) == 1
 
 
 def test_each_kind_of_traffic_has_a_route_of_its_usage() -> None:
     scattered = Access("random", 16)  # half a burst: twice the bytes
-    platform = Platform(chip(dram=dram()), runtime(), traffic=(READ_STREAM, scattered))
-    resources = platform.resources
-    starts = resources.route_offsets[[platform.traffic_route(access) for access in (READ_STREAM, scattered)]]
-    assert resources.route_usage[starts].tolist() == [1, 2]
+    site = sites(chip(dram=dram()), traffic=[READ_STREAM, scattered])[Place()]
+    starts = site.resources.route_offsets[[site.traffic[access] for access in (READ_STREAM, scattered)]]
+    assert site.resources.route_usage[starts].tolist() == [1, 2]
 
 
 # the whole road -------------------------------------------------------------------------------------------------------

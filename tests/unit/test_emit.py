@@ -19,7 +19,7 @@ from simulator.graph import Attention, CacheWrite, Elementwise, Embedding, MatMu
 from simulator.graph.operator import ElementwiseKind
 from simulator.lowering import Platform
 from simulator.lowering.block import CAUSES, LoweredBlock, block_table
-from simulator.lowering.emit import block_fragments, step_start, templates_of
+from simulator.lowering.emit import Group, block_fragments, step_start, templates_of
 from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
 from simulator.lowering.residency import Activation
 from simulator.precision import precision
@@ -89,7 +89,7 @@ def program(platform: Platform, steps: Sequence[Sequence[KernelWork]], *, replay
     fragment = np.arange(len(groups))
     nothing = np.full(len(groups), NONE)
     tasks = FoldedTasks(
-        templates_of([(fragments, 0) for fragments in groups], platform),
+        templates_of([Group(fragments, platform) for fragments in groups]),
         Instances(fragment, nothing, nothing, np.array([0, len(groups)])),
     )
     once = np.array([0])
@@ -539,16 +539,18 @@ def test_a_transfer_takes_the_narrowest_of_dram_port_and_cap() -> None:
 def test_resources_carry_the_chip_in_their_own_terms() -> None:
     shares = {"cpu": {"weight": 2.0, "maximum_share": 0.5}, "isp": {}, "npu": {"minimum_share": 0.25}}
     port = {"bandwidth": number("3 GB/s"), "sustained_fraction": number(0.5)}
-    platform = Platform(chip(masters=shares, noc=port, shared="30 kB"), runtime(), traffic=(READ_STREAM,))
+    platform = Platform(chip(masters=shares, noc=port, shared="30 kB"), runtime())
     resources = platform.resources
     assert resources.unit_names == ("npu.matrix", "npu.vector", "npu.launch", "host")
     assert resources.unit_clock_hz.tolist() == [1e9, 1e9, 1e9, 2e9]
     assert resources.channel_names == ("dram", "noc")
     assert resources.channel_bytes_per_s.tolist() == [1e9, 1.5e9]
-    assert set(resources.route(platform.LOAD_ROUTE)) == set(resources.route(platform.STORE_ROUTE)) == {0, 1}
+    load, store = platform.site.route[[platform.LOAD_ROUTE, platform.STORE_ROUTE]].tolist()
+    assert load == store
+    assert set(resources.route(load)) == {0, 1}
     # other masters do not use the accelerator's port
-    assert resources.route(platform.traffic_route(READ_STREAM)) == (0,)
-    assert resources.route_usage.tolist() == [1.0] * 5  # without timing every byte costs the same
+    assert resources.route(platform.site.traffic[READ_STREAM]) == (0,)
+    assert resources.route_usage.tolist() == [1.0] * 3  # without timing every byte costs the same
     assert resources.master_names == ("cpu", "isp", "npu")
     assert platform.accelerator_master == 2
     assert resources.master_weight.tolist() == [2.0, 1.0, 1.0]
@@ -666,7 +668,7 @@ def test_an_embedding_reads_the_rows_that_it_hands_on() -> None:
 def test_the_cache_is_read_and_written_in_its_own_precision() -> None:
     attention = Attention("a", (), queries=1, cached_keys=7, own_keys=0, heads=4, kv_heads=2, head_dim=8,
                           is_causal=False)  # fmt: skip
-    write = CacheWrite("c", (), tokens=3, kv_heads=2, head_dim=8)
+    write = CacheWrite("c", (), tokens=3, kv_heads=2, head_dim=8, context=3)
     for kv_precision, size in (("fp16", 2), ("fp8", 1)):
         platform = detailed(kv_precision=kv_precision)
         read = work_of(attention, platform=platform)
@@ -761,7 +763,7 @@ def test_attention_runs_in_16_bits_where_there_are_any() -> None:
 
 def test_room_for_activations_is_every_shared_level_and_the_local_half() -> None:
     platform = Platform(chip(sram="101 B", shared="30 kB"), runtime(buffers=3))
-    assert platform.activation_room == ((1, 30_000), (0, 51))  # 50 of 101 bytes stream
+    assert platform.activation_room == ((1, 30_000), (0, 50))  # 50 of 101 bytes stream, each share rounded down
     assert platform.stream_buffer_bytes == 16
     assert Platform(chip(sram="101 B", shared="30 kB"), runtime(buffers=3), tenants=2).activation_room == (
         (1, 15_000), (0, 25),

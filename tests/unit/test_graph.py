@@ -174,7 +174,7 @@ def test_an_embedding_owns_its_table_and_hands_on_its_rows() -> None:
 
 
 def test_a_cache_write_writes_keys_and_values_of_every_head() -> None:
-    write = CacheWrite("c", (), tokens=3, kv_heads=2, head_dim=8)
+    write = CacheWrite("c", (), tokens=3, kv_heads=2, head_dim=8, context=3)
     assert write.cache_elements == 2 * 3 * 2 * 8
     assert (write.flop, write.parameters, write.output_elements) == (0, 0, 0)
 

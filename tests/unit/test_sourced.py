@@ -17,6 +17,7 @@ from simulator.sourced import (
     Fraction,
     Sourced,
     sourced_numbers,
+    units_of,
 )
 from simulator.spec import Spec
 
@@ -149,3 +150,24 @@ def test_every_sourced_number_is_found_with_its_path() -> None:
     )
     found = [(path, sourced.value) for path, sourced in sourced_numbers(machine)]
     assert found == [("memories.a.bandwidth", 1), ("memories.a.share", 1), ("sizes.0", 1), ("sizes.1", 2)]
+
+
+def test_every_sourced_number_is_found_with_its_unit_and_a_pure_number_without_one() -> None:
+    machine = Machine.model_validate(
+        {"memories": {"a": {"bandwidth": number("1 GB/s"), "share": number(1)}}, "sizes": [number("2 KiB")]}
+    )
+    found = [(path, sourced.value, unit) for path, sourced, unit in units_of(machine)]
+    assert found == [("memories.a.bandwidth", 1e9, "B/s"), ("memories.a.share", 1, None), ("sizes.0", 2048, "B")]
+
+
+@pytest.mark.parametrize(
+    ("note", "stated"),
+    [
+        (None, None),
+        ("a guess", None),
+        ("as FP16 (range 512 to 2048)", "512 to 2048"),
+        ("unpublished; (one of two) (range 1 to 2 (or 3)); more", "1 to 2 (or 3)"),
+    ],
+)
+def test_the_range_of_a_guess_is_what_its_note_states(note: str | None, stated: str | None) -> None:
+    assert Sourced(value=1, source="me", status="assumed", note=note).guessed_range == stated

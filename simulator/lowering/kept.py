@@ -1,0 +1,129 @@
+"""What a model keeps on the chip from step to step: pinned weights and the KV store.
+
+Both shorten what has to come from DRAM. The room is a share of an SRAM level (`chip.Split`). Weights are pinned before
+the run and stay; the KV store holds the newest tokens, and what they push out is written to DRAM once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from simulator.chip import Lasting
+from simulator.graph import CacheWrite, MatMul, Operator, PhaseGraph
+from simulator.lowering.kernel import NOTHING_KEPT, Kept, matrix_bytes
+from simulator.lowering.platform import Platform
+from simulator.precision import precision
+from simulator.terms import COMPONENT_OF_PHASE
+from simulator.variants import Ints, Size, largest, smallest
+
+
+def kept_of(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None = None) -> Kept:
+    """What of a model, or of every kind of model of a family, stays on the chip.
+
+    Formula:  tokens = floor(KV room / bytes of a token in all layers)
+              share of every matrix = min(1, weight room / bytes of all matrices)
+    Status:   a policy: every layer has an equal share, so layers stay alike
+
+    Args:
+        phases: of one frame.
+        platform: chip and runtime.
+        kind: of every model of a family, all models of a kind having as many layers; None for one model.
+    """
+    room = {what: sum(size_bytes for _, size_bytes in platform.kept_room(what)) for what in ("weights", "kv")}
+    kept: dict[str, Any] = {}
+    if room["kv"] > 0:
+        kept["kv_token_bytes"] = cache_token_bytes(phases, platform, kind)
+        kept["kv_tokens"] = room["kv"] // largest(kept["kv_token_bytes"], 1)
+        kept["far_kv"] = _far_share("kv", platform)
+    if room["weights"] > 0:
+        kept["weight_bytes"] = _matrix_bytes(phases, platform, kind)
+        kept["weight_share"] = smallest(1.0, room["weights"] / largest(kept["weight_bytes"], 1))
+        kept["far_weights"] = _far_share("weights", platform)
+    return Kept(**kept) if kept else NOTHING_KEPT
+
+
+def context_tokens(phases: Sequence[PhaseGraph]) -> list[Ints]:
+    """Tokens in the KV cache during every step of every phase of a model (shape of each: steps).
+
+    A phase that writes no cache finds what those before it have left.
+    """
+    contexts: list[Ints] = []
+    for phase in phases:
+        writes = [operator.context for operator, _ in phase.operators() if isinstance(operator, CacheWrite)]
+        before = contexts[-1][-1] if contexts else 0
+        contexts.append(np.broadcast_to(np.asarray(writes[0] if writes else before), (phase.num_steps,)))
+    return contexts
+
+
+def filled_bytes(tokens: Size, kept: Kept) -> Size:
+    """Bytes of the KV store that are filled when the cache has so many tokens."""
+    filled: Size = smallest(tokens, kept.kv_tokens) * kept.kv_token_bytes
+    return filled
+
+
+def pinned_bytes(kept: Kept) -> int:
+    """Bytes of the pinned weights of a model."""
+    return int(kept.weight_share * kept.weight_bytes)
+
+
+def spread(size_bytes: int, what: Lasting, platform: Platform) -> list[tuple[int, int]]:
+    """(memory, bytes) of something that lies in all its rooms, in proportion to them."""
+    rooms = platform.kept_room(what)
+    total = sum(room_bytes for _, room_bytes in rooms)
+    parts = [(memory, size_bytes * room_bytes // total) for memory, room_bytes in rooms]
+    return [(memory, part) for memory, part in parts if part > 0]
+
+
+def _far_share(what: Lasting, platform: Platform) -> float:
+    """The share of a room that lies behind the port of a shared level; none if the port never limits."""
+    if math.isinf(platform.sram_bytes_per_s):
+        return 0.0
+    rooms = platform.kept_room(what)
+    far = sum(size_bytes for memory, size_bytes in rooms if memory != platform.LOCAL)
+    return far / sum(size_bytes for _, size_bytes in rooms)
+
+
+def cache_token_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None = None) -> Size:
+    """Keys and values of one token in all layers; every phase that writes a cache writes the same."""
+    most: Size = 0
+    for phase in phases:
+        total: Size = 0
+        for operator, repeats in _operators(phase, kind):
+            if isinstance(operator, CacheWrite):
+                total = total + repeats * platform.cache_bytes(operator.token_elements)
+        most = largest(most, total)
+    return most
+
+
+def _matrix_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None) -> Size:
+    """All matrices of all components; phases of one component share them. Experts are not among them."""
+    components: dict[str, Size] = {}
+    for phase in phases:
+        body = precision(phase.precision)
+        in_phase: Size = 0
+        for operator, repeats in _operators(phase, kind):
+            if isinstance(operator, MatMul):
+                used = platform.head_precision(body) if operator.role == "head" else body
+                in_phase = in_phase + repeats * matrix_bytes(operator, used)
+        component = COMPONENT_OF_PHASE[phase.name]
+        components[component] = largest(components.get(component, 0), in_phase)
+    total: Size = 0
+    for size_bytes in components.values():
+        total = total + size_bytes
+    return total
+
+
+def _operators(phase: PhaseGraph, kind: Ints | None) -> Iterator[tuple[Operator, Size]]:
+    """Every operator of a step with its repetitions, in a family one per kind (shape: kinds, 1)."""
+    for block in phase.blocks:
+        repeats = block.repeats
+        if kind is not None and isinstance(repeats, np.ndarray):
+            of_kind = np.zeros(int(kind.max()) + 1, dtype=np.int64)
+            of_kind[kind] = repeats
+            repeats = of_kind[:, None]
+        for operator in block.graph.operators:
+            yield operator, repeats

@@ -1,0 +1,171 @@
+"""Modes: which configuration of the accelerator each phase runs in, and what changing it moves.
+
+operations per byte of a phase ─► rule with hysteresis ─► mode    or an order that the chip gives
+stage before, stage after  ─► drain, store, reconfigure, load      the switch, as a chain of tasks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulator.chip import IntensityRule
+from simulator.errors import SpecError
+from simulator.graph import Attention, PhaseGraph
+from simulator.lowering.block import LINK, SWITCH, lower_block
+from simulator.lowering.emit import Link
+from simulator.lowering.kept import cache_token_bytes, context_tokens, filled_bytes, kept_of, pinned_bytes
+from simulator.lowering.kernel import Kept
+from simulator.lowering.platform import Platform
+from simulator.precision import precision
+from simulator.program.program import NONE
+from simulator.terms import PhaseName
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A phase, where it runs and in which mode, and what stays on the chip meanwhile."""
+
+    phase: PhaseGraph
+    platform: Platform
+    kept: Kept
+
+
+def modes_of(phases: Sequence[PhaseGraph], platform: Platform) -> dict[PhaseName, str]:
+    """The mode of every phase; empty on a chip without modes.
+
+    Raises:
+        SpecError: when the platform cannot run a precision.
+    """
+    reconfiguration = platform.chip.reconfiguration
+    if reconfiguration is None:
+        return {}
+    if reconfiguration.order is None:
+        assert reconfiguration.rule is not None  # one of the two is there: the spec says so
+        intensities = [flop_per_byte(phase, platform) for phase in phases]
+        chosen = by_rule(reconfiguration.rule, intensities)
+        return {phase.name: mode for phase, mode in zip(phases, chosen, strict=True)}
+    modes: dict[PhaseName, str] = {}
+    mode = next(reconfiguration.order[phase.name] for phase in phases if phase.name in reconfiguration.order)
+    for phase in phases:
+        mode = reconfiguration.order.get(phase.name, mode)
+        modes[phase.name] = mode
+    return modes
+
+
+def by_rule(rule: IntensityRule, flop_per_byte: Sequence[float]) -> Iterator[str]:
+    """The modes of phases that follow each other, by their operations per byte.
+
+    Formula:  to `above` if x > t (1 + h), to `below` if x < t (1 - h), else as before; the first by x >= t
+    Source:   [duplex] threshold on operations per byte, [nexus] hysteresis
+    """
+    mode = ""
+    for intensity in flop_per_byte:
+        band = rule.hysteresis if mode else 0.0
+        if intensity >= rule.flop_per_byte * (1 + band):
+            mode = rule.above
+        elif intensity < rule.flop_per_byte * (1 - band):
+            mode = rule.below
+        yield mode
+
+
+def flop_per_byte(phase: PhaseGraph, platform: Platform) -> float:
+    """Matrix operations per byte of DRAM traffic of a phase, on a chip that keeps nothing from step to step.
+
+    Raises:
+        SpecError: when the platform cannot run a precision.
+    """
+    moved_bytes = 0
+    for block in phase.blocks:
+        for work in lower_block(block.graph, platform, precision(phase.precision)).works:
+            moved_bytes += int(block.repeats) * phase.over_steps(work.loaded_bytes + work.stored_bytes)
+    return phase.flop / max(moved_bytes, 1)
+
+
+Passage = tuple[Platform, list[Link]]
+"""A chain of tasks between two phases, and where it happens."""
+
+
+def passages_of(stages: Sequence[Stage]) -> list[list[Passage]]:
+    """What has to happen before every stage of a frame: results go to another die, the mode changes.
+
+    A frame finds the chip in the mode in which the frame before has left it, with an empty KV cache.
+    """
+    contexts = [int(tokens[-1]) for tokens in context_tokens([stage.phase for stage in stages])]
+    passages: list[list[Passage]] = []
+    for number, stage in enumerate(stages):
+        before, tokens = stages[number - 1], contexts[number - 1] if number > 0 else 0
+        chains = []
+        if number > 0 and before.platform.die != stage.platform.die:
+            chains.append((before.platform, [_handover(before, stage, tokens)]))
+        if before.platform.mode != stage.platform.mode:
+            chains.append((stage.platform, _switch(before, stage, tokens)))
+        passages.append([(platform, links) for platform, links in chains if links])
+    return passages
+
+
+def _handover(before: Stage, after: Stage, tokens: int) -> Link:
+    """The message that one die sends another: the last results of a phase, and the KV cache if the next needs it.
+
+    Formula:  work of the link = bytes + latency * bandwidth, at bandwidth bytes per second
+    Source:   definition; one message at a time, in order, as [drive-c2c] describes the DMA of a dual Orin
+    """
+    chip = before.platform.chip
+    link = chip.links[chip.dies.link] if chip.dies else None
+    latency_s = link.latency.value if link and link.latency else 0.0
+    last = before.phase.blocks[-1].graph.operators[-1]
+    size_bytes = int(np.max(last.output_elements)) * precision(before.phase.precision).activation_bytes
+    if any(isinstance(operator, Attention) and np.any(operator.cached_keys) for operator, _ in after.phase.operators()):
+        size_bytes += tokens * int(cache_token_bytes([before.phase, after.phase], before.platform))
+    bytes_per_s = float(before.platform.resources.unit_clock_hz[before.platform.site.unit[before.platform.LINK_UNIT]])
+    return Link(before.platform.LINK_UNIT, size_bytes + latency_s * bytes_per_s, NONE, 0, LINK)
+
+
+def _switch(before: Stage, after: Stage, tokens: int) -> list[Link]:
+    """From one mode to another, once everything has drained, with so many tokens in the KV cache.
+
+    What no longer fits the new shares of the SRAM leaves for DRAM first; what the new mode keeps besides is loaded.
+    """
+    platform = after.platform
+    more_kv = int(filled_bytes(tokens, after.kept)) - int(filled_bytes(tokens, before.kept))
+    more_weights = max(pinned_bytes(after.kept) - pinned_bytes(before.kept), 0)
+    latency_cycles = platform.switch_s * float(platform.resources.unit_clock_hz[platform.site.unit[platform.MODE_UNIT]])
+    chain = [
+        Link(NONE, 0.0, platform.STORE_ROUTE, max(-more_kv, 0), SWITCH),
+        Link(platform.MODE_UNIT, latency_cycles, NONE, 0, SWITCH),
+        Link(NONE, 0.0, platform.LOAD_ROUTE, max(more_kv, 0) + more_weights, SWITCH),
+    ]
+    return [link for link in chain if link.work_cycles > 0 or link.size_bytes > 0]
+
+
+def stages_of(phases: Sequence[PhaseGraph], platform: Platform, where: Mapping[PhaseName, Platform]) -> list[Stage]:
+    """The stages of a frame.
+
+    Args:
+        phases: in their order.
+        platform: where phases run that are not named in `where`.
+        where: the place of a phase, by its name.
+    """
+    stages = []
+    modes = modes_of(phases, where.get(phases[0].name, platform))
+    for phase in phases:
+        at = where.get(phase.name, platform)
+        if phase.name in modes:
+            at = at.in_mode(modes[phase.name])
+        stages.append(Stage(phase, at, kept_of(phases, at)))
+    return stages
+
+
+def check_one_stream(platform: Platform) -> None:
+    """Refuses modes where several frames may run at the same time: one would change the other's mode.
+
+    Raises:
+        SpecError: when there are several tenants.
+    """
+    if platform.chip.reconfiguration is not None and platform.tenants > 1:
+        raise SpecError(
+            f"chip {platform.chip.name}: must run one frame at a time to change its mode, got {platform.tenants}",
+            hint="one stream with in_flight 1, or partitions, or a chip without reconfiguration",
+        )
