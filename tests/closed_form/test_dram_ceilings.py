@@ -199,6 +199,16 @@ def test_every_memory_of_the_catalogue_streams_at_its_peak_and_is_consistent(nam
     assert 64 / (65 * NS) <= of_one_bank <= 64 / (40 * NS)
 
 
+def test_a_slower_bus_keeps_the_times_and_a_faster_one_the_ceilings() -> None:
+    # at 3.2 GT/s a burst takes 5 ns, as long as an activation: single bursts in new rows reach the peak
+    scattered = Access("random", 32)
+    rates = {"3200 MT/s": 1.0, "6400 MT/s": 0.5, "12800 MT/s": 0.5}
+    for rate, expected in rates.items():
+        memory = dram(rate={"value": rate, "source": "test", "status": "assumed"})
+        assert memory.ceiling(scattered) == pytest.approx(expected)
+        assert memory.sustained_bytes_per_s == pytest.approx(0.9 * memory.peak_bytes_per_s)
+
+
 def test_an_infinite_drain_is_the_limit_of_long_ones() -> None:
     half = Access(write_share=0.5)
     lengths = [8, 64, 512, 4096, math.inf]

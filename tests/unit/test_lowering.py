@@ -140,7 +140,6 @@ def test_more_dram_bandwidth_never_makes_a_single_model_slower() -> None:
 
 def test_scaling_every_rate_by_two_halves_the_latency() -> None:
     doubled = {"dram.rate": "17066 MT/s", "clusters.gpu.clock": "3.15 GHz", "host.clock": "5.2 GHz"}
-    doubled |= {"dram.device.t_cl": "10.3 ns", "dram.device.t_wtr": "3.125 ns", "dram.device.t_rtw": "0.47 ns"}
     slow, fast = latency({}, runtime="ideal"), latency(doubled, runtime="ideal")
     assert fast == pytest.approx(slow / 2, rel=1e-6)  # one rounding of a picosecond per task
 
