@@ -10,6 +10,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulator.catalog import Catalog, load_chip, load_memory
 from simulator.chip import Access, Dram, Memory
@@ -207,6 +209,24 @@ def test_a_slower_bus_keeps_the_times_and_a_faster_one_the_ceilings() -> None:
         memory = dram(rate={"value": rate, "source": "test", "status": "assumed"})
         assert memory.ceiling(scattered) == pytest.approx(expected)
         assert memory.sustained_bytes_per_s == pytest.approx(0.9 * memory.peak_bytes_per_s)
+
+
+@given(
+    memory=st.sampled_from([load_memory(name) for name in Catalog().names("memory")]),
+    piece_bytes=st.integers(1, 8192), write_share=st.floats(0, 1), drain_bursts=st.sampled_from([4.0, 64.0, math.inf]),
+    refresh=st.sampled_from(["off", "per-bank", "all-bank"]), multiplier=st.sampled_from([0.5, 1.0, 2.0]),
+)  # fmt: skip
+def test_no_pattern_is_above_the_peak_and_fewer_banks_are_never_quicker(
+    memory: Memory, piece_bytes: int, write_share: float, drain_bursts: float, refresh: Any, multiplier: float
+) -> None:
+    overheads = Overheads(refresh, multiplier, memory.inline_ecc, drain_bursts)
+    patterns: tuple[Any, ...] = ("random", "one-bank-group", "one-bank")
+    ceilings = [
+        ceiling(memory, memory.usual_rate, Access(pattern, piece_bytes, write_share), overheads) for pattern in patterns
+    ]
+    assert 1 >= ceilings[0] >= ceilings[1] >= ceilings[2] > 0
+    whole_rows = ceiling(memory, memory.usual_rate, Access(write_share=write_share), overheads)
+    assert whole_rows >= ceilings[0] * (1 - 1e-12)
 
 
 def test_an_infinite_drain_is_the_limit_of_long_ones() -> None:
