@@ -227,6 +227,8 @@ ChosenTime = Annotated[float, *_chosen("s", "30 ms", above_zero=False)]
 """Like `ChosenDuration`, zero allowed (an offset)."""
 ChosenFrequency = Annotated[float, *_chosen("Hz", "10 Hz")]
 """Hertz that somebody decides (a frame rate)."""
+ChosenTransferRate = Annotated[float, *_chosen("T/s", "6400 MT/s")]
+"""Transfers per second and pin of a grade that somebody names."""
 ChosenCapacity = Annotated[float, *_chosen("B", "8 GiB")]
 """Bytes that somebody decides (a memory budget)."""
 

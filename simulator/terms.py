@@ -27,3 +27,15 @@ Fusion = Literal["norm_residual", "head_norm_rope_cache", "gate_activation", "qk
     qkv                    the three projections before attention, as one matrix
     gate_up                the two first matrices of a gated FFN, as one matrix
 """
+
+AccessPattern = Literal["streaming", "random", "one-bank-group", "one-bank"]
+"""Where the pieces of some traffic lie on a DRAM channel.
+
+    streaming        whole rows, one after the other
+    random           every piece in a row of its own, rows spread over all banks
+    one-bank-group   the same within one bank group
+    one-bank         the same within one bank: every piece closes the row of the one before
+"""
+
+Refresh = Literal["off", "per-bank", "all-bank"]
+"""How a DRAM is refreshed: not at all, bank by bank while the others work, or all banks at once."""

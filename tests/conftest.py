@@ -60,6 +60,35 @@ host:
   clock: {value: 2 GHz, source: me, status: datasheet}
 """
 
+MEMORY = """\
+name: cells
+title: A few cells
+source: me
+status: datasheet
+channel_bits: 16
+burst_length: 16
+banks: 16
+bank_groups: 4
+row: 2 KiB
+usual_rate: 6400 MT/s
+t_rcd: 18 ns
+t_rp: 18 ns
+t_ras: 42 ns
+t_cl: 20 ns
+t_ccd_l: 5 ns
+t_rrd: 5 ns
+t_faw: 20 ns
+t_wr: 34 ns
+t_wtr: 6 ns
+t_rtw: 1 ns
+t_rfc_all: 200 ns
+t_rfc_bank: 100 ns
+t_refi: 4 us
+refresh_steps:
+  - {up_to_c: 85, multiplier: 1}
+  - {up_to_c: 95, multiplier: 2}
+"""
+
 RUNTIME = """\
 name: plain
 title: Plain software
@@ -150,6 +179,7 @@ applications:
 
 TEXTS = {
     "chips/tiny.yaml": CHIP,
+    "memories/cells.yaml": MEMORY,
     "runtimes/plain.yaml": RUNTIME,
     "workloads/words.yaml": WORKLOAD,
     "scenarios/drive.yaml": SCENARIO,

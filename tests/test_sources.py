@@ -45,7 +45,9 @@ def ids_in_code(text: str) -> set[str]:
 
 
 CATALOGUE = [
-    path for folder in ("chips", "runtimes", "workloads", "scenarios") for path in (ROOT / folder).glob("*.yaml")
+    path
+    for folder in ("chips", "memories", "runtimes", "workloads", "scenarios")
+    for path in (ROOT / folder).glob("*.yaml")
 ]
 
 

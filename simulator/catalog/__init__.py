@@ -7,6 +7,7 @@ What a spec means is said where the spec is defined (`chip`, `runtime`, `workloa
 from simulator.catalog.catalog import (
     Catalog,
     load_chip,
+    load_memory,
     load_runtime,
     load_scenario,
     load_study,
@@ -22,6 +23,7 @@ __all__ = [
     "Catalog",
     "Kind",
     "load_chip",
+    "load_memory",
     "load_runtime",
     "load_scenario",
     "load_study",

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from simulator.catalog import files
 from simulator.catalog.files import Kind
-from simulator.chip import Chip
+from simulator.chip import Chip, Memory
 from simulator.document.complaint import Complaint, KeyPath, shown, spec_error
 from simulator.document.document import Document, read_document
 from simulator.document.override import overridden
@@ -24,11 +24,15 @@ SpecT = TypeVar("SpecT", bound=Spec)
 
 _SPEC: Final[dict[Kind, type[Spec]]] = {
     "chip": Chip,
+    "memory": Memory,
     "runtime": Runtime,
     "workload": Workload,
     "scenario": Scenario,
     "study": Study,
 }
+
+_DEVICE: Final[KeyPath] = ("dram", "device")
+"""Where a chip names its memory."""
 
 _REFERRING: Final[tuple[Kind, ...]] = ("chip", "scenario", "study")
 """Kinds whose files name objects of other kinds."""
@@ -37,8 +41,8 @@ _REFERRING: Final[tuple[Kind, ...]] = ("chip", "scenario", "study")
 class Catalog:
     """The built-in catalogue and the user's own folders, which come first.
 
-    A folder has the sub-folders `chips`, `runtimes`, `workloads` and `scenarios` (which has the studies, too), or
-    holds YAML files directly.
+    A folder has the sub-folders `chips`, `memories`, `runtimes`, `workloads` and `scenarios` (which has the studies,
+    too), or holds YAML files directly.
     Wherever a name is expected, a path to a .yaml file works, too.
     """
 
@@ -46,12 +50,16 @@ class Catalog:
         self._roots = files.search_roots(extra_folders)
 
     def load_chip(self, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Chip:
-        """The chip of that name or in that file.
+        """The chip of that name or in that file, with the memory that its DRAM names.
 
         Raises:
             SpecError: when there is none or it is not valid; lists all that is wrong with file and line.
         """
         return self._load(Chip, "chip", name_or_path, overrides)
+
+    def load_memory(self, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Memory:
+        """The memory of that name or in that file; raises as `load_chip` does."""
+        return self._load(Memory, "memory", name_or_path, overrides)
 
     def load_runtime(self, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Runtime:
         """The runtime of that name or in that file; raises as `load_chip` does."""
@@ -138,8 +146,9 @@ class Catalog:
         document = self._read(kind, path, ())
         _check_kind(kind, path, document)
         complaints = _misnamed(path, document)
+        document = self._with_device(document)
         if overrides:
-            document = overridden(document, spec_type, overrides)
+            document = self._with_device(overridden(document, spec_type, overrides))
         if kind in _REFERRING:
             complaints += self._unknown_references(document)
         return validated(spec_type, document, complaints)
@@ -164,6 +173,23 @@ class Catalog:
             names = " -> ".join([*(file.stem for file in chain), base_path.stem])
             raise spec_error([Complaint(place, ("extends",), f"must not lead back to itself, got {names}")])
         return _merged(self._read(kind, base_path, chain), document)
+
+    def _with_device(self, document: Document) -> Document:
+        """A chip whose DRAM names a memory, with that memory in its place; any other document as it is."""
+        dram = document.tree.get("dram")
+        if not isinstance(dram, dict) or not isinstance(dram.get("device"), str):
+            return document
+        place, key_path = document.places[_DEVICE], _DEVICE
+        try:
+            device = self._read("memory", self.path("memory", dram["device"]), ())
+        except SpecError as error:
+            if not error.message.startswith("memory: "):
+                raise
+            rule = error.message.removeprefix("memory: ")
+            raise spec_error([Complaint(place, key_path, rule, error.hint)]) from None
+        places = {(*key_path, *path): line for path, line in device.places.items() if path}
+        tree = {**document.tree, "dram": {**dram, "device": device.tree}}
+        return Document(tree=tree, places={**document.places, **places})
 
     def _near(self, kind: Kind, folder: Path, name: str) -> Path:
         """The file that a name in a file means: a path from its folder, a neighbour, or an object of the catalogue."""
@@ -198,6 +224,17 @@ def load_chip(
     'assumed'
     """
     return Catalog(catalogue).load_chip(name_or_path, overrides)
+
+
+def load_memory(
+    name_or_path: str | Path, *, catalogue: Sequence[Path | str] = (), overrides: Mapping[str, Any] | None = None
+) -> Memory:
+    """A memory of the catalogue or of a file.
+
+    >>> load_memory("lpddr5-6400").banks
+    16
+    """
+    return Catalog(catalogue).load_memory(name_or_path, overrides)
 
 
 def load_runtime(
@@ -300,6 +337,9 @@ def _references(tree: Mapping[str, Any]) -> Iterator[tuple[Kind, KeyPath, str]]:
         ("runtime", ("usual_runtime",), tree.get("usual_runtime")),
         ("workload", ("reference",), tree.get("reference")),
     ]
+    dram = tree.get("dram")
+    if isinstance(dram, dict):
+        named.append(("memory", _DEVICE, dram.get("device")))
     streams = tree.get("streams")
     if isinstance(streams, dict):
         for name, stream in streams.items():

@@ -10,11 +10,12 @@ from typing import Final, Literal
 from simulator.document.complaint import shown
 from simulator.errors import SpecError, nearest
 
-Kind = Literal["chip", "runtime", "workload", "scenario", "study"]
+Kind = Literal["chip", "memory", "runtime", "workload", "scenario", "study"]
 """What a YAML file describes."""
 
 FOLDER: Final[dict[Kind, str]] = {
     "chip": "chips",
+    "memory": "memories",
     "runtime": "runtimes",
     "workload": "workloads",
     "scenario": "scenarios",

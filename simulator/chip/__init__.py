@@ -4,16 +4,22 @@ Reads from: YAML through `simulator.catalog`. Gives to: `lowering`, `scenario`, 
 """
 
 from simulator.chip.compute import Cluster, MatrixPath, VectorEngine
-from simulator.chip.memory import LASTING, Dram, Lasting, LocalSplit, LocalSram, Split, Sram
+from simulator.chip.dram import Dram, DramCondition
+from simulator.chip.dram_ceiling import READ_STREAM, Access
+from simulator.chip.dram_device import Memory
+from simulator.chip.memory import LASTING, Lasting, LocalSplit, LocalSram, Split, Sram
 from simulator.chip.modes import IntensityRule, Mode, Partition, Reconfiguration
-from simulator.chip.spec import Chip, Dies, Host, Link, Master, Noc
+from simulator.chip.spec import Chip, Dies, Host, Link, Master, MasterBudget, Noc
 
 __all__ = [
     "LASTING",
+    "READ_STREAM",
+    "Access",
     "Chip",
     "Cluster",
     "Dies",
     "Dram",
+    "DramCondition",
     "Host",
     "IntensityRule",
     "Lasting",
@@ -21,7 +27,9 @@ __all__ = [
     "LocalSplit",
     "LocalSram",
     "Master",
+    "MasterBudget",
     "MatrixPath",
+    "Memory",
     "Mode",
     "Noc",
     "Partition",

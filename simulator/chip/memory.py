@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from simulator.sourced import Bandwidth, BytesPerCycle, Capacity, ChosenCapacity, Fraction, TransferRate, Whole
+from simulator.sourced import Bandwidth, BytesPerCycle, Capacity, ChosenCapacity
 from simulator.spec import Spec
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -114,28 +114,3 @@ class LocalSram(Sram):
     """Bytes per cycle that the vector engine reads and writes; None where no figure is known: then it never limits."""
     split: LocalSplit = EVEN_SPLIT
     """How it is shared out."""
-
-
-class Dram(Spec):
-    """The external memory, seen as one pool behind one controller."""
-
-    type: str
-    """Family, such as LPDDR5X."""
-    width_bits: Whole
-    """Data pins in all."""
-    rate: TransferRate
-    """Transfers per second and pin."""
-    capacity: Capacity
-    """Bytes in all."""
-    sustained_fraction: Fraction
-    """What a streaming read reaches of the peak: page misses, refresh, turnaround and ECC in one number."""
-
-    @property
-    def peak_bytes_per_s(self) -> float:
-        """Formula: width / 8 * rate."""
-        return self.width_bits.value / 8 * self.rate.value
-
-    @property
-    def sustained_bytes_per_s(self) -> float:
-        """Formula: peak * sustained fraction."""
-        return self.peak_bytes_per_s * self.sustained_fraction.value

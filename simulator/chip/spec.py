@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from simulator.chip.compute import Cluster
-from simulator.chip.memory import LASTING, Dram, Sram
+from simulator.chip.dram import Dram
+from simulator.chip.memory import LASTING, Sram
 from simulator.chip.modes import Partition, Reconfiguration, sum_of_clusters
-from simulator.sourced import Area, Bandwidth, Duration, Fraction, Frequency, Power
+from simulator.sourced import Area, Bandwidth, ChosenCapacity, ChosenDuration, Duration, Fraction, Frequency, Power
 from simulator.spec import Spec
 
 
@@ -27,6 +28,15 @@ class Noc(Spec):
         return self.bandwidth.value * self.sustained_fraction.value
 
 
+class MasterBudget(Spec):
+    """Bytes that a master may move in every period (MemGuard); then it stands still until the next begins."""
+
+    size: ChosenCapacity
+    """Bytes of a period."""
+    period: ChosenDuration
+    """Length of a period."""
+
+
 class Master(Spec):
     """A requester on the DRAM: the accelerator, the CPU, the ISP, the display.
 
@@ -39,8 +49,20 @@ class Master(Spec):
     """Fraction of the DRAM that the master gets for certain while it asks for it."""
     maximum_share: float = Field(default=1.0, gt=0, le=1)
     """Fraction of the DRAM that the master never exceeds."""
+    limit: Literal["hard", "soft"] = "hard"
+    """Whether `maximum_share` holds always, or only while another master could use what is left."""
+    budget: MasterBudget | None = None
+    """Bytes of the DRAM that the master may move in every period; None for no budget."""
     rate_cap: Bandwidth | None = None
     """The most the master can move by itself (its port, its outstanding requests)."""
+
+    @model_validator(mode="after")
+    def _shares_agree(self) -> Master:
+        if self.minimum_share > self.maximum_share:
+            raise ValueError(
+                f"minimum_share: must be at most maximum_share ({self.maximum_share:g}), got {self.minimum_share:g}"
+            )
+        return self
 
 
 class Link(Spec):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from simulator.catalog import Catalog, Kind
     from simulator.spec import Spec
 
-_PLURALS: Final = {"chips": "chip", "runtimes": "runtime", "workloads": "workload", "scenarios": "scenario",
-                   "studies": "study"}  # fmt: skip
+_PLURALS: Final = {"chips": "chip", "memories": "memory", "runtimes": "runtime", "workloads": "workload",
+                   "scenarios": "scenario", "studies": "study"}  # fmt: skip
 _KINDS: Final = tuple(_PLURALS.values())
 
 
@@ -113,6 +113,10 @@ def _sheet(spec: Any) -> str:
         from simulator.report.study_sheet import study_sheet
 
         return study_sheet(spec, page_columns())
+    if name == "memory":
+        from simulator.report.memory_sheet import memory_sheet
+
+        return memory_sheet(spec, page_columns())
     sheet: Callable[..., str] = getattr(sheets, f"{name}_sheet")
     return sheet(spec, page_columns())
 

@@ -18,7 +18,7 @@ from simulator.engine.chains import longest_chain
 from simulator.engine.fragment_graph import NUM_LOOSE_END_COLUMNS, FragmentGraph, fragment_graph
 from simulator.engine.loose_ends import loose_ends
 from simulator.program.capacity import highest_bytes_per_s, maximum_share
-from simulator.program.program import NONE, Floats, Ints, Program
+from simulator.program.program import NONE, Floats, Ints, Program, Resources
 from simulator.program.template_columns import phase_of_templates, sole_ticks_of_templates, times_of_templates
 from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND
 
@@ -67,8 +67,9 @@ def lower_bound(program: Program, job: int) -> Bound:
 
     Formula:  terms(S) = max over  the longest chain of tasks of S, each at its sole duration,
                                    sum of sole durations on a unit / its slots,
-                                   sum of bytes on a channel / its capacity,
-                                   sum of bytes of a master on a channel / (its maximum share x the capacity)
+                                   sum of bytes x usage on a channel / its capacity,
+                                   the same sum of a master / (its hard maximum share x the capacity),
+                                   the periods that the budget of a master on a channel takes for that sum
               phase p  = terms(tasks of p that wait, directly or not, for every task of the phases before p)
               job      = max(terms(all its tasks), sum of its phases)
     Source:   [williams2009], the roofline, with chains and slots added.
@@ -76,11 +77,11 @@ def lower_bound(program: Program, job: int) -> Bound:
     Proof. All tasks of S run between two instants, so their distance is at least what a chain of them takes, since
     none is shorter than its sole duration at the highest clock or capacity that the Program ever has. A unit does
     `slots` ticks of work per tick. A channel moves at most its capacity. An engine may end a flow
-    `ROUNDING_GUARD_TICKS` early, so a channel with n flows is granted n times that. The tasks counted for phase p
-    start after the last end of an earlier phase and end before the last end of p; these spans do not overlap and lie
-    in the job, so their sum is a bound too. Milestones that nothing uses need no waiting for: they end with what they
-    wait for. If phases are barriers, no task of a phase is left out; a prefetch across a barrier is left out of its
-    phase, but not of the job.
+    `ROUNDING_GUARD_TICKS` early, so a channel with n flows is granted n times that. For budgets see `_budget_ticks`.
+    The tasks counted for phase p start after the last end of an earlier phase and end before the last end of p; these
+    spans do not overlap and lie in the job, so their sum is a bound too. Milestones that nothing uses need no waiting
+    for: they end with what they wait for. If phases are barriers, no task of a phase is left out; a prefetch across a
+    barrier is left out of its phase, but not of the job.
     """
     instances = program.folded_tasks.instances
     fragments = instances.fragment[instances.job_offsets[job] : instances.job_offsets[job + 1]]
@@ -158,13 +159,43 @@ def _channel_terms(program: Program, times: Ints) -> Ints:
     total_bytes = _sums(flow, templates.size_bytes, times, num_masters * num_routes).reshape(shape).astype(np.float64)
     total_flows = _sums(flow, np.ones_like(flow), times, num_masters * num_routes).reshape(shape).astype(np.float64)
     crosses = np.zeros((num_routes, num_channels))
-    crosses[np.repeat(np.arange(num_routes), np.diff(resources.route_offsets)), resources.route_channels] = 1
-    size_bytes, num_flows = total_bytes @ crosses, total_flows @ crosses  # sums of whole numbers below 2^53: exact
+    crossing = np.repeat(np.arange(num_routes), np.diff(resources.route_offsets))
+    crosses[crossing, resources.route_channels] = 1
+    usage = np.zeros_like(crosses)
+    usage[crossing, resources.route_channels] = resources.route_usage
+    taken_bytes, num_flows = total_bytes @ usage, total_flows @ crosses  # whole numbers below 2^53 stay exact
     capacity = highest_bytes_per_s(program)
-    of_masters = size_bytes / (maximum_share(program) * capacity) * TICKS_PER_SECOND - ROUNDING_GUARD_TICKS * num_flows
-    of_all = size_bytes.sum(axis=1) / capacity * TICKS_PER_SECOND - ROUNDING_GUARD_TICKS * num_flows.sum(axis=1)
-    needed: Floats = np.ceil(np.maximum(np.max(of_masters, axis=1), of_all))
-    return np.maximum(needed, 0).astype(np.int64)
+    most = maximum_share(program) * capacity
+    of_masters = taken_bytes / most * TICKS_PER_SECOND - ROUNDING_GUARD_TICKS * num_flows
+    of_all = taken_bytes.sum(axis=1) / capacity * TICKS_PER_SECOND - ROUNDING_GUARD_TICKS * num_flows.sum(axis=1)
+    needed: Floats = np.maximum(np.max(of_masters, axis=1), of_all)
+    for index in range(len(resources.budget_master)):
+        pair = (resources.budget_master[index], resources.budget_channel[index])
+        ticks = _budget_ticks(resources, index, most[pair], taken_bytes[:, *pair], num_flows[:, *pair])
+        needed[:, pair[1]] = np.maximum(needed[:, pair[1]], ticks)
+    return np.maximum(np.ceil(needed), 0).astype(np.int64)
+
+
+def _budget_ticks(
+    resources: Resources, budget: int, most_bytes_per_s: float, taken_bytes: Floats, num_flows: Floats
+) -> Floats:
+    """The fewest ticks in which a budget lets so much be taken, for each group of tasks.
+
+    Formula:  (k - 2) period + (taken - (k - 2) budget) / rate,  k = ceil(taken / budget) periods at least
+
+    Proof. No period gives more than the budget and one tick of flow. The first and the last of the k periods may be
+    used in part; what the k - 2 between them cannot give takes at least its time at the highest rate. More periods
+    only add to it, if the budget is less than what the channel moves in a period; else it binds nobody.
+    """
+    bytes_per_tick = most_bytes_per_s / TICKS_PER_SECOND
+    period_ticks, budget_bytes = float(resources.budget_period_ticks[budget]), resources.budget_bytes[budget]
+    given_bytes = budget_bytes + bytes_per_tick
+    if given_bytes >= bytes_per_tick * period_ticks:
+        return np.zeros(len(taken_bytes))
+    needed_bytes = taken_bytes - ROUNDING_GUARD_TICKS * (1 + num_flows) * bytes_per_tick
+    between = np.maximum(np.ceil(needed_bytes / given_bytes) - 2, 0)
+    ticks: Floats = between * period_ticks + (needed_bytes - between * given_bytes) / bytes_per_tick
+    return ticks
 
 
 def _sums(index: Ints, amount: Ints, times: Ints, length: int) -> Ints:

@@ -1,7 +1,7 @@
 """The fabric: all channels, the flows on them now, and the record of their rates. Knows ticks, but no events.
 
 An engine tells the fabric which flows begin and end; `share` gives every flow its rate anew and returns those whose
-rate changed, so that the engine can move their ends. The rates themselves come from `sharing`.
+rate changed, so that the engine can move their ends, and tells the budgets. The rates themselves come from `sharing`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from simulator.engine.budgets import Budget, budgets_of
 from simulator.engine.sharing import Flow, Share, fair_rates, lone_rate
 from simulator.program import Program
 from simulator.program.program import Floats, Ints
@@ -55,7 +56,8 @@ class Fabric:
     def __init__(self, program: Program) -> None:
         resources, tasks, background = program.resources, program.tasks, program.background
         self.capacity_bytes_per_s: list[float] = resources.channel_bytes_per_s.tolist()
-        shares = (resources.share_master, resources.share_channel, resources.share_minimum, resources.share_maximum)
+        shares = (resources.share_master, resources.share_channel, resources.share_minimum, resources.share_maximum,
+                  resources.share_is_soft)  # fmt: skip
         self._shares = [Share(*row) for row in zip(*(column.tolist() for column in shares), strict=True)]
         kinds: dict[tuple[int, int, float], int] = {}
         transfers = zip(tasks.route.tolist(), tasks.master.tolist(), tasks.rate_cap_bytes_per_s.tolist(), strict=True)
@@ -64,10 +66,12 @@ class Fabric:
             background.route.tolist(), background.master.tolist(), background.bytes_per_s.tolist(), strict=True
         )
         background_kinds = [kinds.setdefault(kind, len(kinds)) for kind in endless]
-        weights, routes = resources.master_weight.tolist(), [resources.route(i) for i in range(resources.num_routes)]
+        weights = resources.master_weight.tolist()
         self._flow_of_kind = [
-            Flow(routes[route], master, weights[master], cap) if route >= 0 else None for route, master, cap in kinds
+            Flow(resources.route(route), master, weights[master], cap, resources.usage(route)) if route >= 0 else None
+            for route, master, cap in kinds
         ]
+        self.budgets = budgets_of(program)
         self.transfers: list[ActiveFlow] = []
         self.background = [ActiveFlow((index, 0), kind, np.inf, 0) for index, kind in enumerate(background_kinds)]
         self._active_background: list[ActiveFlow] = []
@@ -100,6 +104,13 @@ class Fabric:
         self.capacity_bytes_per_s[channel] = bytes_per_s
         self._sharings.clear()
 
+    def turn(self, budget: Budget, now: int) -> bool:
+        """Lets a budget do what is due; returns whether the rates must be shared out anew."""
+        has_turned = budget.turn(now)
+        if has_turned:
+            self._sharings.clear()
+        return has_turned
+
     def share(self, now: int) -> list[ActiveFlow]:
         """Shares the channels out anew; returns the transfers whose rate changed, settled up to now."""
         flows = self.transfers + self._active_background
@@ -119,6 +130,8 @@ class Fabric:
                 flow.settle(now)
                 flow.rate_bytes_per_s = rate
                 changed.append(flow)
+        for budget in self.budgets:
+            budget.set_rate(self._taken_of(budget, flows), now)
         return [flow for flow in changed if flow.owner is not None]
 
     def background_bytes(self, horizon_tick: int) -> Floats:
@@ -150,16 +163,26 @@ class Fabric:
         assert flow is not None  # only transfers and background flows are put on the fabric
         return flow
 
+    def _taken_of(self, budget: Budget, flows: list[ActiveFlow]) -> float:
+        """What the flows of a budget take of its channel."""
+        bytes_per_s = 0.0
+        for active in flows:
+            flow = self._flow(active.kind)
+            if flow.master == budget.master and budget.channel in flow.route:
+                bytes_per_s += active.rate_bytes_per_s * flow.usage_of(budget.channel)
+        return bytes_per_s
+
     def _solve(self, kinds: tuple[int, ...]) -> tuple[list[float], int]:
         flows = [self._flow(kind) for kind in kinds]
-        rates = fair_rates(flows, self.capacity_bytes_per_s, self._shares)
+        exhausted = [(budget.master, budget.channel) for budget in self.budgets if budget.is_exhausted]
+        rates = fair_rates(flows, self.capacity_bytes_per_s, self._shares, exhausted)
         granted = [0.0] * len(self.capacity_bytes_per_s)
         asked = granted.copy()
         for flow, rate in zip(flows, rates, strict=True):
             alone = lone_rate(flow, self.capacity_bytes_per_s)
             for channel in flow.route:
-                granted[channel] += rate
-                asked[channel] += alone
+                granted[channel] += rate * flow.usage_of(channel)
+                asked[channel] += alone * flow.usage_of(channel)
         if len(self._sharings) >= _MOST_REMEMBERED:
             self._sharings.clear()
         self._sharings[kinds] = rates, len(self._states)

@@ -28,8 +28,9 @@ import numpy as np
 import simpy
 from simpy.events import EventPriority
 
+from simulator.engine.budgets import Budget
 from simulator.engine.fabric import ActiveFlow, Fabric
-from simulator.engine.interface import LAST_TICK, Progress
+from simulator.engine.interface import LAST_TICK, MOST_IDLE_PERIODS, Progress
 from simulator.engine.record import Record
 from simulator.engine.state import Job, Started, Stream, Unit, capacity_changes
 from simulator.errors import EngineError, Infeasible, SpecError, nearest
@@ -128,11 +129,13 @@ class _Run:
         self._contended: set[int] = set()
         self._has_starts = False
         self._has_rates = False
+        self._to_come: list[simpy.Process] = []
+        """What happens from outside: releases and capacity changes."""
+        self._awaited_tick: dict[Budget, float] = {}
 
     def until(self, until_tick: int | None) -> Timeline:
         """Runs to the end, or to just before a tick, and returns the record."""
-        self._env.process(self._release_jobs())
-        self._env.process(self._change_capacities())
+        self._to_come = [self._env.process(self._release_jobs()), self._env.process(self._change_capacities())]
         if until_tick is None:
             horizon_tick = self._run_to_the_end() if self._num_open else 0
         else:
@@ -146,7 +149,7 @@ class _Run:
     def _run_to_the_end(self) -> int:
         env = self._env
         while self._num_open:
-            if env.peek() == math.inf:
+            if env.peek() == math.inf or (self._fabric.budgets and self._stands_still(env.peek())):
                 raise self._stall()
             env.step()
         while env.peek() == self._tick:
@@ -281,6 +284,20 @@ class _Run:
                     self._end_after(started, started.work_left / clock_hz)
         unit.clock_hz = clock_hz
 
+    def _change_budget(self, moment: Any) -> None:
+        budget: Budget = moment.subject
+        if budget.due_tick == self._env.now:
+            self._enter_tick()
+            if self._fabric.turn(budget, self._tick):
+                self._demand_rates()
+            self._await_budget(budget)
+
+    def _await_budget(self, budget: Budget) -> None:
+        if budget.due_tick != math.inf and self._awaited_tick.get(budget) != budget.due_tick:
+            self._awaited_tick[budget] = budget.due_tick
+            moment = _Moment(self._env, budget.due_tick - self._tick, _CHANGE, budget)
+            moment.callbacks.append(self._change_budget)
+
     # step 3: releases ------------------------------------------------------------------------------------------
 
     def _release_jobs(self) -> Generator[simpy.Event, Any, None]:
@@ -377,6 +394,8 @@ class _Run:
                 self._end_after(started, flow.left_bytes / flow.rate_bytes_per_s * TICKS_PER_SECOND)
             else:
                 started.ending = None
+        for budget in self._fabric.budgets:
+            self._await_budget(budget)
 
     # the end ---------------------------------------------------------------------------------------------------
 
@@ -390,6 +409,20 @@ class _Run:
             flow.settle(horizon_tick)
             started = flow.owner
             self._record.add_task(started, NONE, self._size_bytes[started.task] - flow.left_bytes)
+
+    def _stands_still(self, tick: float) -> bool:
+        """Whether nothing but budgets has changed for long when this tick comes, and nothing else is to come."""
+        if tick == self._tick or any(process.is_alive for process in self._to_come):
+            return False
+        flows: list[Any] = self._fabric.transfers
+        if any(started.ending is not None or unit.process is not None
+               for unit in self._units for started in unit.running):  # fmt: skip
+            return False
+        if any(flow.owner.ending is not None for flow in flows):
+            return False
+        since_tick = max((flow.since_tick for flow in flows), default=-math.inf)
+        longest_ticks = max(budget.period_ticks for budget in self._fabric.budgets)
+        return tick - since_tick > MOST_IDLE_PERIODS * longest_ticks
 
     def _stall(self) -> Infeasible | EngineError:
         """Why nothing happens any more although jobs are open."""

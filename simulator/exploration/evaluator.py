@@ -135,7 +135,7 @@ class Evaluator:
         for rows in alike(columns):
             group = {name: column[rows] for name, column in columns.items()}
             memory_bytes = self._memory_bytes(group, self._family(group))
-            does_not_fit = memory_bytes > self.chip.dram.capacity.value
+            does_not_fit = memory_bytes > self.chip.dram.usable_bytes
             for row in rows[does_not_fit].tolist():
                 results[row] = self._why_infeasible(points[row])
             fitting, sizes_bytes = rows[~does_not_fit], memory_bytes[~does_not_fit].tolist()
@@ -182,7 +182,7 @@ class Evaluator:
             group = {name: column[rows] for name, column in columns.items()}
             for key, values in self._bounds_of_group(group).items():
                 bounds[key][rows] = values
-        does_not_fit = bounds["memory_bytes"] > self.chip.dram.capacity.value
+        does_not_fit = bounds["memory_bytes"] > self.chip.dram.usable_bytes
         for key in ("prefill_s", "decode_s", "total_s"):
             bounds[key][does_not_fit] = np.inf
         return bounds

@@ -37,7 +37,7 @@ def check_capacity(demands: Sequence[Demand], platform: Platform) -> None:
     Raises:
         Infeasible: when weights and KV caches of all jobs together are more than the DRAM holds.
     """
-    capacity, needs = platform.chip.dram.capacity.value, dram_needs(demands, platform)
+    capacity, needs = platform.chip.dram.usable_bytes, dram_needs(demands, platform)
     total = sum(size_bytes for _, size_bytes in needs)
     if total > capacity:
         listing = ", ".join(f"{name} {format_quantity(size_bytes, 'B')}" for name, size_bytes in needs)

@@ -277,7 +277,7 @@ _MEMORY, _HELD_BYTES, _FIRST_TASK, _LAST_TASK = range(4)
 _TASK, _EDGE, _HELD, _FIRST, _EXIT, _HOST, _LOAD, _NUM_POSITIONS = range(8)
 _MATRIX_UNIT, _VECTOR_UNIT = Platform.MATRIX, Platform.VECTOR
 _LAUNCH_UNIT, _HOST_UNIT, _LOCAL = Platform.LAUNCH, Platform.HOST_UNIT, Platform.LOCAL
-_DRAM_ROUTE, _SRAM_ROUTE = Platform.ACCELERATOR_ROUTE, Platform.SRAM_ROUTE
+_LOAD_ROUTE, _STORE_ROUTE, _SRAM_ROUTE = Platform.LOAD_ROUTE, Platform.STORE_ROUTE, Platform.SRAM_ROUTE
 _STAGES = (
     (_VECTOR_UNIT, CONVERSION), (_MATRIX_UNIT, MATRIX), (_VECTOR_UNIT, VECTOR), (Platform.ROUTING_UNIT, ROUTING)
 )  # fmt: skip
@@ -387,7 +387,7 @@ def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffe
         near_bytes = from_sram[place] // count + (piece < from_sram[place] % count)
         load = begin
         if load_bytes > 0:
-            load = _add_transfer(out, at, _DRAM_ROUTE, load_bytes, operation, load_cause[place])
+            load = _add_transfer(out, at, _LOAD_ROUTE, load_bytes, operation, load_cause[place])
             _wait_for(out, at, at[_LOAD])
             _wait_for(out, at, buffers[0])
             if waits_for_launch[place]:
@@ -410,7 +410,7 @@ def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffe
         piece_ends[piece] = work
         if store_bytes > 0:
             before = store
-            store = _add_transfer(out, at, _DRAM_ROUTE, store_bytes, operation, store_cause[place])
+            store = _add_transfer(out, at, _STORE_ROUTE, store_bytes, operation, store_cause[place])
             _wait_for(out, at, work)
             _wait_for(out, at, before)
             piece_ends[piece] = store

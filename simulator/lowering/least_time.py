@@ -34,22 +34,23 @@ class BlockTime:
     ticks: Floats
     kernel_ticks: tuple[Floats, ...]
     """Of each kernel, its launch included."""
-    moved_bytes: Ints
+    loaded_bytes: Ints
+    stored_bytes: Ints
     guard_ticks: Floats
     """What engines may be early by in all its tasks."""
 
     def at(self, kind: Ints) -> BlockTime:
         """The times of the kinds of some models."""
         return BlockTime(
-            self.ticks[kind], tuple(ticks[kind] for ticks in self.kernel_ticks), self.moved_bytes[kind],
-            self.guard_ticks[kind],
+            self.ticks[kind], tuple(ticks[kind] for ticks in self.kernel_ticks), self.loaded_bytes[kind],
+            self.stored_bytes[kind], self.guard_ticks[kind],
         )  # fmt: skip
 
     def over_steps(self, num_steps: int) -> BlockTime:
         """The times of all steps together. What single kernels take is left out."""
         return BlockTime(
-            _over_steps(self.ticks, num_steps), (), _over_steps(self.moved_bytes, num_steps),
-            _over_steps(self.guard_ticks, num_steps),
+            _over_steps(self.ticks, num_steps), (), _over_steps(self.loaded_bytes, num_steps),
+            _over_steps(self.stored_bytes, num_steps), _over_steps(self.guard_ticks, num_steps),
         )  # fmt: skip
 
 
@@ -63,7 +64,8 @@ def block_time(block: LoweredBlock, platform: Platform, num_kinds: int = 1) -> B
     """
     launch_ticks = platform.runtime.launch.value * _ticks_per_cycle(platform)
     kernels = [launch_ticks + _kernel_ticks(work, platform) for work in block.works]
-    moved = [work.loaded_bytes + work.stored_bytes for work in block.works]
+    loaded = [work.loaded_bytes for work in block.works]
+    stored = [work.stored_bytes for work in block.works]
     pieces = [num_pieces(work, platform) for work in block.works]
 
     def total(values: Sequence[Any]) -> Any:
@@ -73,7 +75,7 @@ def block_time(block: LoweredBlock, platform: Platform, num_kinds: int = 1) -> B
     num_tasks = _TASKS_PER_PIECE * total(pieces) + _OTHER_TASKS * len(kernels)
     every = tuple(np.broadcast_to(ticks, (num_kinds, np.shape(ticks)[-1] if np.ndim(ticks) else 1))
                   for ticks in kernels)  # fmt: skip
-    return BlockTime(total(kernels), every, total(moved), ROUNDING_GUARD_TICKS * num_tasks)
+    return BlockTime(total(kernels), every, total(loaded), total(stored), ROUNDING_GUARD_TICKS * num_tasks)
 
 
 def least_phase_ticks(
@@ -83,7 +85,7 @@ def least_phase_ticks(
     """The fewest ticks of a phase that has the chip to itself, from its begin to the end of its last task.
 
     Formula:  step  = max( sum of all kernels, max over j: j enqueues of the host + the kernels from j on )
-              phase = max( sum of steps, first enqueue + all bytes / bandwidth )
+              phase = max( sum of steps, first enqueue + all bytes / bandwidth of every channel )
               kernel = launch + least time from there on (`_kernel_ticks`)
     Source:   derived, see the proof; [williams2009] for the terms of a kernel
 
@@ -110,19 +112,22 @@ def least_phase_ticks(
         per_model = repeats if isinstance(repeats, int) else repeats[:, None]
         models.append((of_kind if kind is None else of_kind.at(kind), per_model))
     zero: Any = np.zeros((1, 1))
-    ticks, moved_bytes, guard_ticks = zero, zero, zero
+    ticks, loaded_bytes, stored_bytes, guard_ticks = zero, zero, zero, zero
     for time, repeats in models:
         ticks = ticks + repeats * time.ticks
-        moved_bytes = moved_bytes + repeats * time.moved_bytes
+        loaded_bytes = loaded_bytes + repeats * time.loaded_bytes
+        stored_bytes = stored_bytes + repeats * time.stored_bytes
         guard_ticks = guard_ticks + repeats * time.guard_ticks
     first_enqueue_ticks = 0.0
     if is_eager:
         ticks = np.maximum(ticks, _host_ticks(models, ticks, enqueue_ticks))
-        ticks, moved_bytes, guard_ticks = (_over_steps(each, num_steps) for each in (ticks, moved_bytes, guard_ticks))
+        ticks, loaded_bytes, stored_bytes, guard_ticks = (
+            _over_steps(each, num_steps) for each in (ticks, loaded_bytes, stored_bytes, guard_ticks)
+        )
     elif replays_graph:
         first_enqueue_ticks = enqueue_ticks
         ticks = num_steps * enqueue_ticks + ticks
-    moving_ticks = first_enqueue_ticks + moved_bytes * (TICKS_PER_SECOND / platform.route_bytes_per_s)
+    moving_ticks = first_enqueue_ticks + _moving_ticks(loaded_bytes, stored_bytes, platform)
     least: Floats = np.maximum(ticks, moving_ticks)[:, 0] * (1 - RELATIVE_GUARD) - guard_ticks[:, 0]
     return np.maximum(least, 0.0)
 
@@ -150,11 +155,12 @@ def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
     count = num_pieces(work, platform)
     every_piece_loads = work.loaded_bytes >= count
     loaded_bytes = choose(waits_for_launch(work, platform) & every_piece_loads, work.loaded_bytes, 0)
-    ticks_per_byte, ticks_per_cycle = TICKS_PER_SECOND / platform.sole_bytes_per_s, _ticks_per_cycle(platform)
-    load, stores = loaded_bytes * ticks_per_byte, work.stored_bytes * ticks_per_byte
-    both = (loaded_bytes + work.stored_bytes) * (TICKS_PER_SECOND / platform.route_bytes_per_s)
-    first_load = -(-loaded_bytes // count) * ticks_per_byte
-    piece_load, last_store = loaded_bytes // count * ticks_per_byte, work.stored_bytes // count * ticks_per_byte
+    ticks_per_load, ticks_per_store = platform.ticks_per_loaded_byte, platform.ticks_per_stored_byte
+    ticks_per_cycle = _ticks_per_cycle(platform)
+    load, stores = loaded_bytes * ticks_per_load, work.stored_bytes * ticks_per_store
+    both = _moving_ticks(loaded_bytes, work.stored_bytes, platform)
+    first_load = -(-loaded_bytes // count) * ticks_per_load
+    piece_load, last_store = loaded_bytes // count * ticks_per_load, work.stored_bytes // count * ticks_per_store
     conversion, matrix, vector, routing = (
         cycles * ticks_per_cycle
         for cycles in (work.conversion_cycles, work.matrix_cycles, work.vector_cycles, work.routing_cycles)
@@ -170,6 +176,13 @@ def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
         first_load + piece_work + stores,
         both,
         choose(every_piece_loads, in_turn, 0.0),
+    )
+
+
+def _moving_ticks(loaded_bytes: Any, stored_bytes: Any, platform: Platform) -> Any:
+    """The least time in which the channels move some bytes, whatever runs side by side."""
+    return largest(
+        *(loaded_bytes * per_load + stored_bytes * per_store for per_load, per_store in platform.channel_ticks_per_byte)
     )
 
 

@@ -133,9 +133,9 @@ def _switch(before: Stage, after: Stage, tokens: int) -> list[Link]:
     more_weights = max(pinned_bytes(after.kept) - pinned_bytes(before.kept), 0)
     latency_cycles = platform.switch_s * float(platform.resources.unit_clock_hz[platform.site.unit[platform.MODE_UNIT]])
     chain = [
-        Link(NONE, 0.0, platform.ACCELERATOR_ROUTE, max(-more_kv, 0), SWITCH),
+        Link(NONE, 0.0, platform.STORE_ROUTE, max(-more_kv, 0), SWITCH),
         Link(platform.MODE_UNIT, latency_cycles, NONE, 0, SWITCH),
-        Link(NONE, 0.0, platform.ACCELERATOR_ROUTE, max(more_kv, 0) + more_weights, SWITCH),
+        Link(NONE, 0.0, platform.LOAD_ROUTE, max(more_kv, 0) + more_weights, SWITCH),
     ]
     return [link for link in chain if link.work_cycles > 0 or link.size_bytes > 0]
 

@@ -9,16 +9,16 @@ from functools import cached_property
 from simulator.chip import LASTING, Chip, Lasting, MatrixPath
 from simulator.errors import Infeasible, SpecError, nearest
 from simulator.lowering.resources import (
-    ACCELERATOR_ROUTE,
-    BACKGROUND_ROUTE,
     HOST_UNIT,
     LAUNCH_UNIT,
     LINK_UNIT,
+    LOAD_ROUTE,
     LOCAL_MEMORY,
     MATRIX_UNIT,
     MODE_UNIT,
     ROUTING_UNIT,
     SRAM_ROUTE,
+    STORE_ROUTE,
     VECTOR_UNIT,
     Place,
     Site,
@@ -28,6 +28,7 @@ from simulator.lowering.resources import (
 from simulator.precision import DTYPE_BITS, Dtype, Precision, precision
 from simulator.program.program import Resources
 from simulator.runtime import Kernel, Runtime
+from simulator.units import TICKS_PER_SECOND
 from simulator.variants import Size
 
 
@@ -59,8 +60,8 @@ class Platform:
     ROUTING_UNIT = ROUTING_UNIT
     MODE_UNIT = MODE_UNIT
     LINK_UNIT = LINK_UNIT
-    ACCELERATOR_ROUTE = ACCELERATOR_ROUTE
-    BACKGROUND_ROUTE = BACKGROUND_ROUTE
+    LOAD_ROUTE = LOAD_ROUTE
+    STORE_ROUTE = STORE_ROUTE
     SRAM_ROUTE = SRAM_ROUTE
     LOCAL = LOCAL_MEMORY
 
@@ -100,20 +101,37 @@ class Platform:
         cap = self.chip.masters[self.chip.accelerator].rate_cap
         return math.inf if cap is None else cap.value
 
-    @property
-    def sole_bytes_per_s(self) -> float:
-        """The rate of a transfer of the accelerator that has its route to itself."""
-        return min(self.rate_cap_bytes_per_s, self.route_bytes_per_s)
+    @cached_property
+    def ticks_per_loaded_byte(self) -> float:
+        """Ticks of a byte that is loaded alone."""
+        return self._ticks_per_byte(0)
 
     @cached_property
-    def route_bytes_per_s(self) -> float:
-        """The most that all transfers of the accelerator together move over its route."""
-        resources, rates = self.resources, []
-        for channel in resources.route(int(self.site.route[self.ACCELERATOR_ROUTE])):
+    def ticks_per_stored_byte(self) -> float:
+        """Ticks of a byte that is stored alone."""
+        return self._ticks_per_byte(1)
+
+    def _ticks_per_byte(self, column: int) -> float:
+        slowest = max(ticks[column] for ticks in self.channel_ticks_per_byte)
+        return max(TICKS_PER_SECOND / self.rate_cap_bytes_per_s, slowest)
+
+    @cached_property
+    def channel_ticks_per_byte(self) -> tuple[tuple[float, float], ...]:
+        """Of each channel on the way to the DRAM, the ticks that a loaded and a stored byte take of it."""
+        resources, rows = self.resources, []
+        load, store = (int(self.site.route[number]) for number in (self.LOAD_ROUTE, self.STORE_ROUTE))
+        for channel in resources.route(load):
             mine = (resources.share_master == self.accelerator_master) & (resources.share_channel == channel)
-            share = float(resources.share_maximum[mine][0]) if mine.any() else 1.0
-            rates.append(share * float(resources.channel_bytes_per_s[channel]))
-        return min(rates)
+            hard = mine & ~resources.share_is_soft
+            share = float(resources.share_maximum[hard][0]) if hard.any() else 1.0
+            ticks = TICKS_PER_SECOND / (share * float(resources.channel_bytes_per_s[channel]))
+            rows.append((self._usage(load, channel) * ticks, self._usage(store, channel) * ticks))
+        return tuple(rows)
+
+    def _usage(self, route: int, channel: int) -> float:
+        start, stop = self.resources.route_offsets[route : route + 2]
+        crossed = self.resources.route_channels[start:stop] == channel
+        return float(self.resources.route_usage[start:stop][crossed][0])
 
     def master(self, name: str) -> int:
         """Index of a master.

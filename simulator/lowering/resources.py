@@ -6,14 +6,16 @@ Lowering numbers units, routes and memories as a single place has them; a `Site`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from simulator.chip import LASTING, Chip
+from simulator.chip import LASTING, READ_STREAM, Access, Chip
+from simulator.lowering.dram import STORE
 from simulator.program.program import NONE, Ints, Resources
+from simulator.units import seconds_to_ticks
 
 DRAM, NOC, SRAM, HOST = "dram", "noc", "sram", "host"
 
@@ -21,7 +23,7 @@ NUM_UNITS = 7
 MATRIX_UNIT, VECTOR_UNIT, LAUNCH_UNIT, HOST_UNIT, ROUTING_UNIT, MODE_UNIT, LINK_UNIT = range(NUM_UNITS)
 """Units of a place. Not every chip has the last three."""
 NUM_ROUTES = 3
-ACCELERATOR_ROUTE, BACKGROUND_ROUTE, SRAM_ROUTE = range(NUM_ROUTES)
+LOAD_ROUTE, STORE_ROUTE, SRAM_ROUTE = range(NUM_ROUTES)
 """Routes of a place. The last is there where a shared SRAM level keeps something and its port has a figure."""
 LOCAL_MEMORY = 0
 """The local SRAM of all clusters; shared levels follow."""
@@ -47,21 +49,29 @@ class Site:
     """The route behind each route of the place; NONE where it has none."""
     memory: Ints
     """The memory behind each memory of the place."""
+    traffic: Mapping[Access, int]
+    """The route of each kind of access of other masters, on the first die."""
     master: int
     """On whose behalf the place moves bytes."""
 
 
-def sites(chip: Chip, places: Sequence[Place] = (Place(),)) -> dict[Place, Site]:
+def sites(chip: Chip, places: Sequence[Place] = (Place(),), traffic: Sequence[Access] = ()) -> dict[Place, Site]:
     """The places of a chip where jobs run, with the resources of all of them.
 
     Units and memories are a place's own. The host, the DRAM and the ways to it are those of its die, so partitions of
     a die compete for them.
+
+    Args:
+        chip: the chip.
+        places: where jobs run.
+        traffic: how other masters use the DRAM of the first die, each kind once.
     """
     units, channels, memories, routes = _Rows(), _Rows(), _Rows(), _Rows()
     numbers = {
         place: (_units(chip, place, units), _routes(chip, place, channels, routes), _memories(chip, place, memories))
         for place in places
     }
+    outside = {access: _traffic_route(chip, number, access, channels, routes) for number, access in enumerate(traffic)}
     resources, masters = _resources(chip, units, channels, memories, routes), list(chip.masters)
     return {
         place: Site(
@@ -69,6 +79,7 @@ def sites(chip: Chip, places: Sequence[Place] = (Place(),)) -> dict[Place, Site]
             unit=np.array(unit),
             route=np.array(route),
             memory=np.array(memory),
+            traffic=outside,
             master=masters.index(place.partition if place.partition in masters else chip.accelerator),
         )
         for place, (unit, route, memory) in numbers.items()
@@ -90,10 +101,14 @@ def sram_bytes_per_s(chip: Chip) -> float:
     return math.inf
 
 
-class _Rows(dict[str, float | tuple[int, ...]]):
+Way = tuple[tuple[int, float], ...]
+"""Channels with the part of their capacity that a byte takes."""
+
+
+class _Rows(dict[str, float | Way]):
     """Rows by name, numbered as they come. What partitions of a die share is added once."""
 
-    def number(self, name: str, value: float | tuple[int, ...]) -> int:
+    def number(self, name: str, value: float | Way) -> int:
         self.setdefault(name, value)
         return list(self).index(name)
 
@@ -124,14 +139,22 @@ def _units(chip: Chip, place: Place, units: _Rows) -> list[int]:
 def _routes(chip: Chip, place: Place, channels: _Rows, routes: _Rows) -> list[int]:
     die, number = _die(chip, place), [NONE] * NUM_ROUTES
     dram = channels.number(die + DRAM, chip.dram.sustained_bytes_per_s)
-    way: tuple[int, ...] = (dram,)
+    port: Way = ()
     if chip.noc is not None:
-        way = (channels.number(die + NOC, chip.noc.sustained_bytes_per_s), dram)
-    number[ACCELERATOR_ROUTE] = routes.number(f"{die}accelerator", way)
-    number[BACKGROUND_ROUTE] = routes.number(f"{die}background", (dram,))
-    if math.isfinite(port := sram_bytes_per_s(chip)):
-        number[SRAM_ROUTE] = routes.number(die + SRAM, (channels.number(die + SRAM, port),))
+        port = ((channels.number(die + NOC, chip.noc.sustained_bytes_per_s), 1.0),)
+    loads, stores = chip.dram.usage(READ_STREAM), chip.dram.usage(STORE)
+    number[LOAD_ROUTE] = routes.number(f"{die}load", (*port, (dram, loads)))
+    number[STORE_ROUTE] = routes.number(f"{die}store", (*port, (dram, stores)))
+    if stores == loads:
+        number[STORE_ROUTE] = number[LOAD_ROUTE]
+    if math.isfinite(bytes_per_s := sram_bytes_per_s(chip)):
+        number[SRAM_ROUTE] = routes.number(die + SRAM, ((channels.number(die + SRAM, bytes_per_s), 1.0),))
     return number
+
+
+def _traffic_route(chip: Chip, number: int, access: Access, channels: _Rows, routes: _Rows) -> int:
+    dram = channels.number(_die(chip, Place()) + DRAM, chip.dram.sustained_bytes_per_s)
+    return routes.number(f"traffic.{number}", ((dram, chip.dram.usage(access)),))
 
 
 def _memories(chip: Chip, place: Place, memories: _Rows) -> list[int]:
@@ -146,12 +169,9 @@ def _resources(chip: Chip, units: _Rows, channels: _Rows, memories: _Rows, route
     names = list(channels)
     masters = list(chip.masters)
     drams = [number for number, name in enumerate(names) if name.rpartition(".")[2] == DRAM]
-    shared = [
-        (masters.index(name), channel, master)
-        for channel in drams
-        for name, master in chip.masters.items()
-        if master.minimum_share > 0 or master.maximum_share < 1
-    ]
+    limited = [(masters.index(name), channel, master) for channel in drams for name, master in chip.masters.items()]
+    shared = [row for row in limited if row[2].minimum_share > 0 or row[2].maximum_share < 1]
+    budgets = [(number, channel, master.budget) for number, channel, master in limited if master.budget is not None]
     ways = [way for way in routes.values() if isinstance(way, tuple)]
     return Resources(
         unit_names=tuple(units),
@@ -165,8 +185,14 @@ def _resources(chip: Chip, units: _Rows, channels: _Rows, memories: _Rows, route
         share_channel=np.array([channel for _, channel, _ in shared], dtype=np.int64),
         share_minimum=np.array([master.minimum_share for _, _, master in shared], dtype=np.float64),
         share_maximum=np.array([master.maximum_share for _, _, master in shared], dtype=np.float64),
+        share_is_soft=np.array([master.limit == "soft" for _, _, master in shared], dtype=np.bool_),
+        budget_master=np.array([master for master, _, _ in budgets], dtype=np.int64),
+        budget_channel=np.array([channel for _, channel, _ in budgets], dtype=np.int64),
+        budget_bytes=np.array([budget.size for _, _, budget in budgets], dtype=np.float64),
+        budget_period_ticks=np.array([seconds_to_ticks(budget.period) for _, _, budget in budgets], dtype=np.int64),
         route_offsets=np.cumsum([0, *map(len, ways)], dtype=np.int64),
-        route_channels=np.array([channel for way in ways for channel in way], dtype=np.int64),
+        route_channels=np.array([channel for way in ways for channel, _ in way], dtype=np.int64),
+        route_usage=np.array([usage for way in ways for _, usage in way], dtype=np.float64),
         memory_names=tuple(memories),
         memory_bytes=np.array(list(memories.values()), dtype=np.int64),
     )

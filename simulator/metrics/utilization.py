@@ -11,7 +11,7 @@ from simulator.program.capacity import channel_steps
 from simulator.program.program import NONE, Ints
 from simulator.timeline.job_rows import FoldedJobs, JobRows, folded_jobs
 from simulator.timeline.timeline import Timeline
-from simulator.timeline.traffic import channel_bytes, granted_steps
+from simulator.timeline.traffic import channel_bytes, granted_steps, taken_bytes
 from simulator.units import TICKS_PER_SECOND
 
 
@@ -33,12 +33,12 @@ class ChannelUse:
 
     name: str
     moved_bytes: float
-    """Over the whole run the exact sum of what tasks and background moved; over a part the integral of the rates."""
+    """Over the whole run the exact sum of what all moved; over a part what was taken of the capacity."""
     utilization: float
-    """Moved bytes over what the capacity in force would have allowed; 0 if it allowed nothing."""
+    """Bytes times usage over what the capacity in force would have allowed; 0 if it allowed nothing."""
     average_bytes_per_s: float
     peak_bytes_per_s: float
-    """The highest rate granted for at least a tick."""
+    """The most that was taken of the capacity for at least a tick."""
 
 
 def unit_use(timeline: Timeline, start_tick: int = 0, stop_tick: int | None = None) -> tuple[UnitUse, ...]:
@@ -94,19 +94,19 @@ def channel_use(timeline: Timeline, start_tick: int = 0, stop_tick: int | None =
     """The use of every channel in [start, stop), by default the whole run."""
     stop = timeline.horizon_tick if stop_tick is None else stop_tick
     is_whole = start_tick == 0 and stop == timeline.horizon_tick
-    served = channel_bytes(timeline) if is_whole else None
+    served, taken = (channel_bytes(timeline), taken_bytes(timeline)) if is_whole else (None, None)
     uses = []
     for channel, name in enumerate(timeline.program.resources.channel_names):
         granted = granted_steps(timeline, channel)
-        moved_bytes = (
-            granted.integral(start_tick, stop) / TICKS_PER_SECOND if served is None else float(served[channel])
-        )
+        granted_bytes = granted.integral(start_tick, stop) / TICKS_PER_SECOND
+        moved_bytes = granted_bytes if served is None else float(served[channel])
+        used_bytes = granted_bytes if taken is None else float(taken[channel])
         allowed = channel_steps(timeline.program, channel).integral(start_tick, stop) / TICKS_PER_SECOND
         uses.append(
             ChannelUse(
                 name=name,
                 moved_bytes=moved_bytes,
-                utilization=moved_bytes / allowed if allowed > 0 else 0.0,
+                utilization=used_bytes / allowed if allowed > 0 else 0.0,
                 average_bytes_per_s=moved_bytes * TICKS_PER_SECOND / (stop - start_tick) if stop > start_tick else 0.0,
                 peak_bytes_per_s=granted.peak(start_tick, stop),
             )

@@ -43,8 +43,9 @@ class ProgramBuilder:
         self._units: dict[str, tuple[float, int]] = {}
         self._channels: dict[str, float] = {}
         self._masters: dict[str, float] = {}
-        self._shares: list[tuple[str, str, float, float]] = []
-        self._routes: dict[tuple[str, ...], int] = {}
+        self._shares: list[tuple[str, str, float, float, bool]] = []
+        self._budgets: list[tuple[str, str, float, int]] = []
+        self._routes: dict[tuple[tuple[str, ...], tuple[float, ...]], int] = {}
         self._memories: dict[str, int] = {}
         self._rows: list[tuple[int, float, int, int, int, float, int, int]] = []
         self._after: list[list[int]] = []
@@ -69,9 +70,15 @@ class ProgramBuilder:
         """Adds a master; one named `"default"` is added if transfers name none."""
         self._masters[name] = weight
 
-    def share(self, master: str, channel: str, *, minimum: float = 0.0, maximum: float = 1.0) -> None:
+    def share(
+        self, master: str, channel: str, *, minimum: float = 0.0, maximum: float = 1.0, is_soft: bool = False
+    ) -> None:
         """Guarantees and bounds what a master gets of a channel, as fractions of its capacity."""
-        self._shares.append((master, channel, minimum, maximum))
+        self._shares.append((master, channel, minimum, maximum, is_soft))
+
+    def budget(self, master: str, channel: str, *, size_bytes: float, period_ticks: int) -> None:
+        """Bounds what a master takes of a channel in each period."""
+        self._budgets.append((master, channel, size_bytes, period_ticks))
 
     def memory(self, name: str, *, size_bytes: int) -> None:
         """Adds a memory, for occupancies."""
@@ -79,10 +86,11 @@ class ProgramBuilder:
 
     def background(
         self, name: str, channels: Sequence[str], *, bytes_per_s: float, master: str = "default",
-        start_tick: int = 0, stop_tick: int = NONE,
+        start_tick: int = 0, stop_tick: int = NONE, usage: Sequence[float] = (),
     ) -> None:  # fmt: skip
         """Adds an endless flow that asks for `bytes_per_s`."""
-        self._background.append((name, self._route(channels), self._master(master), bytes_per_s, start_tick, stop_tick))
+        route = self._route(channels, usage)
+        self._background.append((name, route, self._master(master), bytes_per_s, start_tick, stop_tick))
 
     def change(self, tick: int, *, unit: str | None = None, channel: str | None = None, value: float) -> None:
         """Changes a unit's clock (Hz) or a channel's capacity (bytes/s) at a tick."""
@@ -107,10 +115,10 @@ class ProgramBuilder:
 
     def transfer(
         self, channels: Sequence[str], *, size_bytes: int, after: Sequence[int] = (), master: str = "default",
-        rate_cap_bytes_per_s: float = math.inf, priority: int = 0,
+        rate_cap_bytes_per_s: float = math.inf, priority: int = 0, usage: Sequence[float] = (),
     ) -> int:  # fmt: skip
-        """Adds a transfer over every channel named and returns its index."""
-        row = (NONE, 0.0, self._route(channels), size_bytes, self._index(self._masters, self._master(master)),
+        """Adds a transfer over every channel named, a byte of which takes `usage` of it; returns its index."""
+        row = (NONE, 0.0, self._route(channels, usage), size_bytes, self._index(self._masters, self._master(master)),
                rate_cap_bytes_per_s, priority)  # fmt: skip
         return self._task(row, after)
 
@@ -179,8 +187,14 @@ class ProgramBuilder:
             share_channel=np.array([channels.index(row[1]) for row in self._shares], dtype=np.int64),
             share_minimum=np.array([row[2] for row in self._shares], dtype=np.float64),
             share_maximum=np.array([row[3] for row in self._shares], dtype=np.float64),
-            route_offsets=np.cumsum([0, *(len(route) for route in routes)], dtype=np.int64),
-            route_channels=np.array([channels.index(name) for route in routes for name in route], dtype=np.int64),
+            share_is_soft=np.array([row[4] for row in self._shares], dtype=np.bool_),
+            budget_master=np.array([masters.index(row[0]) for row in self._budgets], dtype=np.int64),
+            budget_channel=np.array([channels.index(row[1]) for row in self._budgets], dtype=np.int64),
+            budget_bytes=np.array([row[2] for row in self._budgets], dtype=np.float64),
+            budget_period_ticks=np.array([row[3] for row in self._budgets], dtype=np.int64),
+            route_offsets=np.cumsum([0, *(len(names) for names, _ in routes)], dtype=np.int64),
+            route_channels=np.array([channels.index(name) for names, _ in routes for name in names], dtype=np.int64),
+            route_usage=np.array([each for _, usage in routes for each in usage], dtype=np.float64),
             memory_names=tuple(self._memories),
             memory_bytes=np.array(list(self._memories.values()), dtype=np.int64),
         )
@@ -262,10 +276,11 @@ class ProgramBuilder:
         self._after.append(list(after))
         return len(self._rows) - 1
 
-    def _route(self, channels: Sequence[str]) -> int:
+    def _route(self, channels: Sequence[str], usage: Sequence[float]) -> int:
         for name in channels:
             self._index(self._channels, name)
-        return self._routes.setdefault(tuple(channels), len(self._routes))
+        route = (tuple(channels), tuple(usage) or (1.0,) * len(channels))
+        return self._routes.setdefault(route, len(self._routes))
 
     def _master(self, name: str) -> str:
         if name == "default":

@@ -78,25 +78,34 @@ def _highest(initial: Floats, highest: list[float]) -> Floats:
 
 
 def maximum_share(program: Program) -> Floats:
-    """The fraction of each channel that the flows of each master may use (shape: masters, channels)."""
+    """The fraction of each channel that the flows of each master can ever take (shape: masters, channels).
+
+    A soft maximum is none: alone, the master gets the whole channel.
+    """
     resources = program.resources
     share = np.ones((len(resources.master_names), len(resources.channel_names)))
-    share[resources.share_master, resources.share_channel] = resources.share_maximum
+    maximum = np.where(resources.share_is_soft, 1.0, resources.share_maximum)
+    share[resources.share_master, resources.share_channel] = maximum
     return share
 
 
 def sole_transfer_ticks(program: Program, task: int, start_tick: int) -> int:
-    """The ticks that one transfer takes from `start_tick` when it is alone, following the capacity changes."""
+    """The ticks that one transfer takes from `start_tick` when it is alone, following the capacity changes.
+
+    Budgets do not count: to stand still for one is to wait.
+    """
     tasks = program.tasks
     size_bytes = float(tasks.size_bytes[task])
     if size_bytes == 0:
         return 0
     channels = program.resources.route(int(tasks.route[task]))
+    usages = program.resources.usage(int(tasks.route[task]))
     share = maximum_share(program)[int(tasks.master[task])]
     steps = [channel_steps(program, channel) for channel in channels]
     tick = np.unique(np.concatenate([[start_tick], *(step.tick for step in steps)]))
     tick = tick[tick >= start_tick]
-    alone = np.min([step.at(tick) * share[channel] for step, channel in zip(steps, channels, strict=True)], axis=0)
+    alone = np.min([step.at(tick) * share[channel] / usage
+                    for step, channel, usage in zip(steps, channels, usages, strict=True)], axis=0)  # fmt: skip
     rate = np.minimum(alone, tasks.rate_cap_bytes_per_s[task])
     moved = np.concatenate([[0.0], np.cumsum(rate[:-1] * np.diff(tick) / TICKS_PER_SECOND)])
     # The step within which the last byte moves; a rounding error must not push it into the next, which may stand still.

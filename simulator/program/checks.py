@@ -6,7 +6,7 @@ The checks read templates and instances, so their cost does not grow with the nu
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from simulator.program.folded import FoldedOccupancies, FoldedTasks, Instances, 
 
 if TYPE_CHECKING:
     from simulator.program.program import Program, Resources, Tasks
+
+_LONGEST_PERIOD_TICKS: Final = 10**17
 
 
 def check_program(program: Program) -> None:
@@ -66,17 +68,46 @@ def _check_resources(resources: Resources) -> None:
              "channel capacities must be above 0 B/s")  # fmt: skip
     _require(np.all(np.isfinite(resources.master_weight)) and np.all(resources.master_weight > 0),
              "master weights must be above 0")  # fmt: skip
-    _require(_in_range(resources.share_master, masters), "a share names an unknown master")
+    _check_shares(resources)
+    _check_budgets(resources)
+    _check_routes(resources)
+
+
+def _check_shares(resources: Resources) -> None:
+    channels = len(resources.channel_names)
+    minimum, maximum, count = resources.share_minimum, resources.share_maximum, len(resources.share_master)
+    columns = (resources.share_channel, minimum, maximum, resources.share_is_soft)
+    _require(all(len(column) == count for column in columns), "share columns differ in length")
+    _require(_in_range(resources.share_master, len(resources.master_names)), "a share names an unknown master")
     _require(_in_range(resources.share_channel, channels), "a share names an unknown channel")
-    pairs = list(zip(resources.share_master.tolist(), resources.share_channel.tolist(), strict=True))
-    _require(len(set(pairs)) == len(pairs), "a master has two shares of one channel")
-    minimum, maximum = resources.share_minimum, resources.share_maximum
+    pairs = set(zip(resources.share_master.tolist(), resources.share_channel.tolist(), strict=True))
+    _require(len(pairs) == count, "a master has two shares of one channel")
     _require(np.all((minimum >= 0) & (minimum <= maximum) & (maximum > 0) & (maximum <= 1)),
              "shares need 0 <= minimum <= maximum <= 1 and maximum above 0")  # fmt: skip
     guaranteed = np.bincount(resources.share_channel, weights=minimum, minlength=channels)
     _require(np.all(guaranteed <= 1 + 1e-12), "the minimum shares of a channel sum to more than 1")
+
+
+def _check_budgets(resources: Resources) -> None:
+    count, period_ticks = len(resources.budget_master), resources.budget_period_ticks
+    columns = (resources.budget_channel, resources.budget_bytes, period_ticks)
+    _require(all(len(column) == count for column in columns), "budget columns differ in length")
+    _require(_in_range(resources.budget_master, len(resources.master_names)), "a budget names an unknown master")
+    _require(_in_range(resources.budget_channel, len(resources.channel_names)), "a budget names an unknown channel")
+    _require(np.all(np.isfinite(resources.budget_bytes)) and np.all(resources.budget_bytes >= 1),
+             "budgets must be at least 1 B")  # fmt: skip
+    _require(np.all((period_ticks > 0) & (period_ticks <= _LONGEST_PERIOD_TICKS)),
+             "budget periods must be at least 1 tick and at most 10^5 s")  # fmt: skip
+    pairs = set(zip(resources.budget_master.tolist(), resources.budget_channel.tolist(), strict=True))
+    _require(len(pairs) == count, "a master has two budgets of one channel")
+
+
+def _check_routes(resources: Resources) -> None:
     _require(np.all(np.diff(resources.route_offsets) > 0), "a route needs at least one channel")
-    _require(_in_range(resources.route_channels, channels), "a route names an unknown channel")
+    _require(_in_range(resources.route_channels, len(resources.channel_names)), "a route names an unknown channel")
+    _require(len(resources.route_usage) == len(resources.route_channels), "route columns differ in length")
+    _require(np.all(np.isfinite(resources.route_usage)) and np.all(resources.route_usage > 0),
+             "the usage of a channel must be above 0")  # fmt: skip
     for index in range(resources.num_routes):
         route = resources.route(index)
         _require(len(set(route)) == len(route), "a route crosses a channel twice")

@@ -13,6 +13,7 @@ NONE: Final = -1
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
 
 
 def offsets_of(counts: Sequence[int] | Ints) -> Ints:

@@ -3,7 +3,7 @@
 A Program is numbers only. It knows no chip and no model, so an engine needs nothing else and random Programs can
 drive every engine. Its parts:
 
-    Resources        units (clock, slots), channels (capacity), masters (weight, shares), routes, memories
+    Resources        units (clock, slots), channels (capacity), masters (weight, shares, budgets), routes, memories
     Tasks            struct of arrays: what each task holds, how much, and which tasks it waits for; or FoldedTasks,
                      which keep what repeats once
     jobs             contiguous ranges of tasks; edges never leave a job
@@ -35,7 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.program.checks import check_program
-from simulator.program.columns import NONE, Floats, Ints, successors_of
+from simulator.program.columns import NONE, Bools, Floats, Ints, successors_of
 from simulator.program.folded import FoldedOccupancies, FoldedTasks, one_fragment_per_job
 from simulator.program.occupancies import Occupancies
 
@@ -49,6 +49,10 @@ def _ints(values: Sequence[int] | npt.NDArray[Any] = ()) -> Ints:
 
 def _floats(values: Sequence[float] | npt.NDArray[Any] = ()) -> Floats:
     return np.asarray(values, dtype=np.float64)
+
+
+def _bools(values: Sequence[bool] | npt.NDArray[Any] = ()) -> Bools:
+    return np.asarray(values, dtype=np.bool_)
 
 
 class DropPolicy(enum.IntEnum):
@@ -67,7 +71,10 @@ class Resources:
     """Everything that tasks compete for.
 
     A share row says that all flows of one master on one channel together get at most `share_maximum` and, while
-    they ask for it, at least `share_minimum`, both as a fraction (0 to 1) of the channel's present capacity.
+    they ask for it, at least `share_minimum`, both as a fraction (0 to 1) of the channel's present capacity. A budget
+    row says that they take at most `budget_bytes` of it in each period, however much it has.
+
+    Source: [mpam] for shares, [memguard] for budgets.
     """
 
     unit_names: tuple[str, ...] = ()
@@ -81,11 +88,30 @@ class Resources:
     share_channel: Ints = field(default_factory=_ints)
     share_minimum: Floats = field(default_factory=_floats)
     share_maximum: Floats = field(default_factory=_floats)
+    share_is_soft: Bools = field(default_factory=_bools)
+    """Whether the maximum binds only as long as others can use what it leaves (MBW_MAX with HARDLIM 0). Empty: none."""
+    budget_master: Ints = field(default_factory=_ints)
+    budget_channel: Ints = field(default_factory=_ints)
+    budget_bytes: Floats = field(default_factory=_floats)
+    """What the flows of the master may take of the channel, bytes times usage, in each period."""
+    budget_period_ticks: Ints = field(default_factory=_ints)
+    """Periods begin at multiples of this."""
     route_offsets: Ints = field(default_factory=lambda: _ints([0]))
     """CSR: route r crosses the channels `route_channels[route_offsets[r]:route_offsets[r + 1]]`."""
     route_channels: Ints = field(default_factory=_ints)
+    route_usage: Floats = field(default_factory=_floats)
+    """Capacity that one byte of a route takes of each of its channels, parallel to `route_channels`.
+
+    Empty for 1 each. Above 1 for accesses that use a channel badly, such as scattered reads of DRAM.
+    """
     memory_names: tuple[str, ...] = ()
     memory_bytes: Ints = field(default_factory=_ints)
+
+    def __post_init__(self) -> None:
+        if len(self.share_is_soft) == 0:
+            object.__setattr__(self, "share_is_soft", np.zeros(len(self.share_master), dtype=np.bool_))
+        if len(self.route_usage) == 0:
+            object.__setattr__(self, "route_usage", np.ones(len(self.route_channels)))
 
     @property
     def num_routes(self) -> int:
@@ -96,6 +122,11 @@ class Resources:
         """The channel indices of one route."""
         start, stop = self.route_offsets[index], self.route_offsets[index + 1]
         return tuple(int(channel) for channel in self.route_channels[start:stop])
+
+    def usage(self, index: int) -> tuple[float, ...]:
+        """What one byte of a route takes of each of its channels."""
+        start, stop = self.route_offsets[index], self.route_offsets[index + 1]
+        return tuple(float(usage) for usage in self.route_usage[start:stop])
 
 
 @dataclass(frozen=True, eq=False)

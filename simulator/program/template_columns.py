@@ -19,13 +19,14 @@ from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND
 def sole_ticks_of_templates(program: Program) -> Ints:
     """The fewest ticks that every template task can take: alone, at the highest clock or capacity ever.
 
-    The rounding is that of `simulator.units`. Each clock change may round the remaining work once more, so a unit
-    with n changes gets n further roundings of grace.
+    Budgets do not count. The rounding is that of `simulator.units`. Each clock change may round the remaining work once
+    more, so a unit with n changes gets n further roundings of grace.
     """
     templates, changes, resources = program.folded_tasks.templates, program.changes, program.resources
     num_changes = np.bincount(changes.unit[changes.unit != NONE], minlength=len(resources.unit_names))
     guard_ticks = (ROUNDING_GUARD_TICKS * (1 + num_changes)).astype(np.float64)
-    along: Floats = (maximum_share(program) * highest_bytes_per_s(program))[:, resources.route_channels]
+    most = maximum_share(program) * highest_bytes_per_s(program)
+    along: Floats = most[:, resources.route_channels] / resources.route_usage
     narrowest: Floats = (
         np.minimum.reduceat(along, resources.route_offsets[:-1], axis=1) if resources.num_routes else along
     )

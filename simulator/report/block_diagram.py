@@ -237,7 +237,7 @@ def _draw_dram(axes: Axes, chip: Chip, box: _Box) -> None:
         _draw_box(axes, wires, MUTED)
     peak = _shown(format_quantity(dram.peak_bytes_per_s, "B/s"), dram.width_bits, dram.rate)
     sustained = _shown(format_quantity(dram.sustained_bytes_per_s, "B/s"), dram.width_bits, dram.rate,
-                       dram.sustained_fraction)  # fmt: skip
+                       dram.reached_fraction)  # fmt: skip
     width = _shown(f"{dram.width_bits.value:g} bit", dram.width_bits)
     capacity = _shown(binary_size(dram.capacity.value), dram.capacity)
     _draw_box(axes, box, _DRAM, f"{dram.type}, {width}, {capacity}: {peak} peak, {sustained} sustained", size=14)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.console import RenderableType
 from rich.table import Table
 
-from simulator.chip import Chip, Cluster
+from simulator.chip import Chip, Cluster, Dram, Master, Memory
 from simulator.precision import Dtype
 from simulator.report.sheet_parts import (
     DIGITS,
@@ -39,6 +39,8 @@ def chip_sheet(chip: Chip, width: int = WIDTH) -> str:
     """What a chip has: compute rates by dtype, memories, masters, and what is uncertain about them."""
     numbers = numbers_of(chip)
     facts = [("process", chip.process), ("accelerator", chip.accelerator), ("usual runtime", chip.usual_runtime)]
+    if chip.dram.device is not None:
+        facts.append(("memory", _memory_text(chip.dram)))
     parts: list[RenderableType] = [heading_line(chip.name, chip.title), pairs(facts)]
     overall = {path: number for path, number in numbers.items() if path in {"die_area", "power"}}
     if overall:
@@ -153,18 +155,22 @@ def scenario_sheet(scenario: Scenario, width: int = WIDTH) -> str:
 
 def key_figure(spec: Spec) -> str:
     """One figure that says most about an object, for a list."""
+    figure = ""
     if isinstance(spec, Chip):
         dtype, rate = max(_dense_rates(spec.cluster, "native").items(), key=lambda item: item[1])
-        return f"{_rate(rate, dtype)} {dtype} dense, DRAM {format_quantity(spec.dram.peak_bytes_per_s, 'B/s', DIGITS)}"
-    if isinstance(spec, Runtime):
-        return f"launch {spec.launch.value:g} cycles, enqueue {spec.enqueue.value:g}"
-    if isinstance(spec, Workload):
-        return " > ".join(phase.phase for phase in spec.pipeline)
-    if isinstance(spec, Scenario):
-        return f"{len(spec.streams)} x {spec.chip}" if len(spec.streams) > 1 else spec.chip
-    if isinstance(spec, Study):
-        return f"{spec.num_combinations:,} combinations on {spec.chip}"
-    return ""
+        peak = format_quantity(spec.dram.peak_bytes_per_s, "B/s", DIGITS)
+        figure = f"{_rate(rate, dtype)} {dtype} dense, DRAM {peak}"
+    elif isinstance(spec, Memory):
+        figure = f"{spec.channel_bits} bit at {spec.usual_rate / 1e6:,g} MT/s, {spec.banks} banks"
+    elif isinstance(spec, Runtime):
+        figure = f"launch {spec.launch.value:g} cycles, enqueue {spec.enqueue.value:g}"
+    elif isinstance(spec, Workload):
+        figure = " > ".join(phase.phase for phase in spec.pipeline)
+    elif isinstance(spec, Scenario):
+        figure = f"{len(spec.streams)} x {spec.chip}" if len(spec.streams) > 1 else spec.chip
+    elif isinstance(spec, Study):
+        figure = f"{spec.num_combinations:,} combinations on {spec.chip}"
+    return figure
 
 
 def list_sheet(heading: str, rows: Iterable[tuple[str, str, str]], width: int = WIDTH) -> str:
@@ -240,6 +246,8 @@ def _memory_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
         "dram.rate": f"{chip.dram.type}, rate per pin",
         "dram.capacity": f"{chip.dram.type}, capacity",
         "dram.sustained_fraction": f"{chip.dram.type}, sustained of peak",
+        "dram.controller_fraction": f"{chip.dram.type}, sustained of the ceiling of its timing",
+        "dram.drain_bursts": f"{chip.dram.type}, bursts written before it reads again",
     }
     table = number_table("Memory", numbers, labels)
     if chip.noc is not None:
@@ -251,9 +259,18 @@ def _memory_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
     peak = format_quantity(dram.peak_bytes_per_s, "B/s", DIGITS)
     table.add_row("DRAM, peak", peak, peak_status, "pins / 8 * rate")
     sustained = format_quantity(dram.sustained_bytes_per_s, "B/s", DIGITS)
-    status = worst_status([peak_status, dram.sustained_fraction.status])
-    table.add_row("DRAM, sustained", sustained, status, "peak * sustained of peak")
+    status = worst_status([peak_status, dram.reached_fraction.status])
+    how = "peak * sustained of peak" if dram.controller_fraction is None else "peak * ceiling * sustained of it"
+    table.add_row("DRAM, sustained", sustained, status, how)
     return table
+
+
+def _memory_text(dram: Dram) -> str:
+    """The device of a DRAM and the condition in which it runs."""
+    assert dram.device is not None
+    condition = dram.condition
+    ecc = "no ECC" if condition.ecc == "none" else f"{condition.ecc} ECC"
+    return f"{dram.device.name}, {condition.refresh} refresh, {ecc}, {condition.temperature_c:g} C"
 
 
 def _master_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
@@ -262,9 +279,18 @@ def _master_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
     )
     for name, master in chip.masters.items():
         cap = numbers.get(f"masters.{name}.rate_cap")
-        shares = (f"{master.weight:g}", f"{master.minimum_share:g}", f"{master.maximum_share:g}")
+        shares = (f"{master.weight:g}", f"{master.minimum_share:g}", _largest_text(master))
         table.add_row(name, *shares, cap.text if cap else "none", cap.status if cap else "")
     return table
+
+
+def _largest_text(master: Master) -> str:
+    """The largest share of a master, whether it is soft, and its budget."""
+    soft = " soft" if master.limit == "soft" and master.maximum_share < 1 else ""
+    if master.budget is None:
+        return f"{master.maximum_share:g}{soft}"
+    size, period = format_quantity(master.budget.size, "B"), format_quantity(master.budget.period, "s")
+    return f"{master.maximum_share:g}{soft}, {size} in {period}"
 
 
 def _precision(stream: StreamSpec) -> str:

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from simulator.sourced import Bandwidth, ChosenDuration, ChosenFrequency, ChosenTime
+from simulator.sourced import Bandwidth, ChosenCapacity, ChosenDuration, ChosenFrequency, ChosenTime
 from simulator.spec import Spec
-from simulator.terms import PhaseName
+from simulator.terms import AccessPattern, PhaseName
 
 
 class StreamSpec(Spec):
@@ -49,12 +49,35 @@ class StreamSpec(Spec):
 
 
 class BackgroundSpec(Spec):
-    """A master that asks for DRAM bandwidth all the time."""
+    """A master that asks for DRAM bandwidth from a time on, or all the time."""
 
     master: str
     """Master of the chip."""
     bandwidth: Bandwidth
     """Bytes per second that it asks for."""
+    pattern: AccessPattern = "streaming"
+    """Where its pieces lie: whole rows, or each in a row of its own, over all banks, one bank group or one bank."""
+    piece: ChosenCapacity | None = None
+    """Bytes that lie together on one channel, for every pattern but streaming."""
+    write_share: float = Field(default=0.0, ge=0, le=1)
+    """Fraction of its bytes that it writes."""
+    start: ChosenTime = 0.0
+    """When it begins."""
+    stop: ChosenTime | None = None
+    """When it ends; None for never."""
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> BackgroundSpec:
+        if (self.pattern == "streaming") != (self.piece is None):
+            rule = (
+                "must be nothing for streaming" if self.pattern == "streaming" else f"must be given for {self.pattern}"
+            )
+            raise ValueError(f"piece: {rule}, got {'nothing' if self.piece is None else f'{self.piece:g} B'}")
+        if self.piece is not None and self.piece < 1:
+            raise ValueError(f"piece: must be at least 1 B, got {self.piece:g} B")
+        if self.stop is not None and self.stop <= self.start:
+            raise ValueError(f"stop: must be later than start ({self.start:g} s), got {self.stop:g} s")
+        return self
 
 
 class Scenario(Spec):

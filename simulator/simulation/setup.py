@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from simulator.catalog import Catalog
-from simulator.chip import Chip
+from simulator.chip import Access, Chip
 from simulator.errors import SpecError, nearest
 from simulator.graph import build_graph
 from simulator.lowering import Demand, Place, Platform, lower, seen_from, sites
@@ -156,7 +156,7 @@ def to_program(setup: Setup) -> Program:
 
     Raises:
         Infeasible: when the models do not fit the chip's DRAM.
-        SpecError: when the chip or the runtime cannot run a precision.
+        SpecError: when the chip or the runtime cannot run a precision, or the chip has no timing for a traffic pattern.
     """
     platforms = _platforms(setup)
     demands = []
@@ -191,7 +191,7 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
                 f"chip {chip.name}: must run all streams of a die in partitions or none, "
                 f'got partition "{place.partition}" beside a stream that takes all clusters'
             )
-    found = sites(chip, list(tenants))
+    found = sites(chip, list(tenants), tuple(dict.fromkeys(_accesses(setup).values())))
     return {
         place: Platform(seen_from(chip, place), setup.runtime, count, found[place], die=place.die)
         for place, count in tenants.items()
@@ -247,16 +247,37 @@ def _streams(setup: Setup) -> Streams:
     )
 
 
+def _accesses(setup: Setup) -> dict[str, Access]:
+    """How each background flow uses the DRAM.
+
+    Raises:
+        SpecError: when a flow has a pattern of which the chip does not know the cost.
+    """
+    accesses = {
+        name: Access(flow.pattern, None if flow.piece is None else int(flow.piece), flow.write_share)
+        for name, flow in setup.background.items()
+    }
+    for name, access in accesses.items():
+        if access.pattern != "streaming" and setup.chip.dram.device is None:
+            raise SpecError(
+                f"scenario {setup.name}: background.{name}.pattern: must be streaming on chip {setup.chip.name}, whose "
+                f"DRAM has no timing, got {access.pattern}",
+                hint="give the chip a memory of the catalogue in dram.device",
+            )
+    return accesses
+
+
 def _background(setup: Setup, platform: Platform) -> Background:
-    flows = setup.background
-    count = len(flows)
+    flows, accesses = setup.background, _accesses(setup)
     return Background(
         names=tuple(flows),
-        route=np.full(count, platform.BACKGROUND_ROUTE, dtype=np.int64),
+        route=np.array([platform.site.traffic[accesses[name]] for name in flows], dtype=np.int64),
         master=np.array([_master(setup, platform, name, flow) for name, flow in flows.items()], dtype=np.int64),
         bytes_per_s=np.array([flow.bandwidth.value for flow in flows.values()], dtype=np.float64),
-        start_tick=np.zeros(count, dtype=np.int64),
-        stop_tick=np.full(count, NONE, dtype=np.int64),
+        start_tick=np.array([seconds_to_ticks(flow.start) for flow in flows.values()], dtype=np.int64),
+        stop_tick=np.array(
+            [NONE if flow.stop is None else seconds_to_ticks(flow.stop) for flow in flows.values()], dtype=np.int64
+        ),
     )
 
 

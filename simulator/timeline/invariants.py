@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from simulator.errors import EngineError
 from simulator.program.capacity import Steps, channel_steps
-from simulator.program.program import NONE, Ints
+from simulator.program.program import NONE, Floats, Ints, Resources
 from simulator.timeline.occupancy import occupancy_steps
 from simulator.timeline.row_index import RowIndex
 from simulator.timeline.timeline import ReleaseStatus, Timeline
-from simulator.timeline.traffic import channel_bytes, granted_steps, over_channels
+from simulator.timeline.traffic import granted_steps, over_channels, taken_bytes
 from simulator.units import TICKS_PER_SECOND
 
 Bools = npt.NDArray[np.bool_]
@@ -30,6 +30,7 @@ def check_all(timeline: Timeline) -> None:
     check_causality(timeline)
     check_conservation(timeline)
     check_capacity(timeline)
+    check_budgets(timeline)
     check_units(timeline)
     check_occupancy(timeline)
 
@@ -95,6 +96,48 @@ def check_capacity(timeline: Timeline) -> None:
             raise EngineError(
                 f"channel {name} grants {rate[place]} B/s at tick {tick[place]} and has {allowed[place]} B/s"
             )
+
+
+def check_budgets(timeline: Timeline) -> None:
+    """No master takes more of a channel than its budget and one tick of flow in each period.
+
+    The Timeline does not say when a transfer moved how much, so what is held are all flows of the master in the whole
+    run, and each transfer in the periods from its start to its end.
+
+    Raises:
+        EngineError: when more was taken.
+    """
+    program, resources = timeline.program, timeline.program.resources
+    tasks, background, horizon = program.tasks, program.background, timeline.horizon_tick
+    route, master = tasks.route[timeline.task], tasks.master[timeline.task]
+    end = np.where(timeline.end_tick == NONE, horizon, timeline.end_tick)
+    for row, (owner, channel, period_ticks) in enumerate(
+        zip(resources.budget_master.tolist(), resources.budget_channel.tolist(),
+            resources.budget_period_ticks.tolist(), strict=True)
+    ):  # fmt: skip
+        usage = _usage(resources, channel)
+        mine = master == owner
+        taken = timeline.served_bytes * usage[route] * mine
+        behind = timeline.background_bytes * usage[background.route] * (background.master == owner)
+        tick_bytes = float(channel_steps(program, channel).value.max()) / TICKS_PER_SECOND
+        given_bytes = (float(resources.budget_bytes[row]) + tick_bytes) * (1 + RATE_TOLERANCE)
+        periods = -(-end // period_ticks) - timeline.start_tick // period_ticks
+        # An end is rounded by at most a tick, within which a transfer is counted with all its bytes.
+        allowed = np.maximum(periods, 1) * given_bytes + tick_bytes
+        _law(taken <= allowed, timeline, f"must not take more than {given_bytes} B per period")
+        total, most = float(taken.sum() + behind.sum()), -(-horizon // period_ticks) * given_bytes
+        if total > most + tick_bytes * (1 + np.count_nonzero(mine)):
+            name = f"{resources.master_names[owner]} of channel {resources.channel_names[channel]}"
+            raise EngineError(f"master {name}: took {total} B, its budget allows {most} B up to tick {horizon}")
+
+
+def _usage(resources: Resources, channel: int) -> Floats:
+    """What a byte of each route takes of a channel, 0 if it does not cross it; and at the end 0 for no route."""
+    crossing = np.repeat(np.arange(resources.num_routes), np.diff(resources.route_offsets))
+    here = resources.route_channels == channel
+    usage = np.zeros(resources.num_routes + 1)
+    usage[crossing[here]] = resources.route_usage[here]
+    return usage
 
 
 def check_units(timeline: Timeline) -> None:
@@ -179,7 +222,7 @@ def _check_served(timeline: Timeline) -> None:
 
 def _check_granted(timeline: Timeline) -> None:
     program = timeline.program
-    moved_bytes = channel_bytes(timeline)
+    used_bytes = taken_bytes(timeline)
     moves = program.tasks.route[timeline.task] != NONE
     of_tasks = np.bincount(program.tasks.route[timeline.task][moves], minlength=program.resources.num_routes)
     num_flows = over_channels(program, of_tasks.astype(np.float64))
@@ -187,9 +230,9 @@ def _check_granted(timeline: Timeline) -> None:
         granted_bytes = granted_steps(timeline, channel).integral(0, timeline.horizon_tick) / TICKS_PER_SECOND
         tick_bytes = float(channel_steps(program, channel).value.max()) / TICKS_PER_SECOND
         slack_bytes = RATE_TOLERANCE * granted_bytes + num_flows[channel] * tick_bytes
-        if abs(granted_bytes - moved_bytes[channel]) > slack_bytes:
+        if abs(granted_bytes - used_bytes[channel]) > slack_bytes:
             raise EngineError(
-                f"channel {name} granted {granted_bytes} B over time and {moved_bytes[channel]} B were moved"
+                f"channel {name} granted {granted_bytes} B over time and {used_bytes[channel]} B were moved"
             )
 
 

@@ -62,9 +62,9 @@ class Timeline:
     rate_tick: Ints
     rate_channel: Ints
     rate_granted_bytes_per_s: Floats
-    """Sum of the rates of all flows on the channel."""
+    """Sum over the flows on the channel of rate times usage: what they take of its capacity."""
     rate_asked_bytes_per_s: Floats
-    """Sum over the flows on the channel of what each would get alone: min(its cap, the capacities on its route)."""
+    """The same sum of what each would get alone: min(its cap, the capacities on its route / its usage of them)."""
 
     background_bytes: Floats
     """Bytes that each background flow moved by the end of the run."""

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 import simulator
-from simulator.catalog import FOLDER, Catalog, load_chip, load_runtime, load_scenario, load_study, load_workload
+from simulator.catalog import (
+    FOLDER,
+    Catalog,
+    load_chip,
+    load_memory,
+    load_runtime,
+    load_scenario,
+    load_study,
+    load_workload,
+)
 from simulator.chip import Chip
 from simulator.simulation.setup import configure
 from simulator.sourced import sourced_numbers
@@ -15,6 +24,7 @@ from simulator.workload import ActionExpert, Decoder, VisionTower, Workload
 ROOT = Path(__file__).parents[2]
 LOADERS: dict[str, Any] = {
     "chip": load_chip,
+    "memory": load_memory,
     "runtime": load_runtime,
     "workload": load_workload,
     "scenario": load_scenario,

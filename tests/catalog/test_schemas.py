@@ -95,6 +95,7 @@ def test_the_schema_accepts_every_file_of_the_catalogue(kind: Kind, path: Path) 
 def test_the_schema_accepts_the_files_of_its_kind_and_no_other(kind: Kind, tiny_catalogue: Any) -> None:
     names = {
         "chip": "chips/tiny",
+        "memory": "memories/cells",
         "runtime": "runtimes/plain",
         "workload": "workloads/words",
         "scenario": "scenarios/drive",
@@ -121,6 +122,8 @@ def test_the_schema_accepts_the_files_of_its_kind_and_no_other(kind: Kind, tiny_
         ("chip", "chips/tiny.yaml", "title: Tiny chip", "title: 5"),
         ("chip", "chips/tiny.yaml", "weight: 0.5", "weight: 0"),
         ("chip", "chips/tiny.yaml", "          fp16: {", "          fp61: {"),
+        ("memory", "memories/cells.yaml", "t_rcd: 18 ns", "t_rcd: 18"),
+        ("memory", "memories/cells.yaml", "banks: 16", "banks: 0"),
         ("runtime", "runtimes/plain.yaml", "weight_buffers: 2", "weight_buffers: 9"),
         ("runtime", "runtimes/plain.yaml", "prefetches_weights: true", "prefetches_weights: yes"),
         ("runtime", "runtimes/plain.yaml", "graph_phases: [decode]", "graph_phases: [decoding]"),

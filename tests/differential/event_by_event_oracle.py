@@ -11,6 +11,7 @@ the example.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -43,6 +44,13 @@ class Demand:
     cap: Fraction | None
     floor: Fraction = Fraction(0)
     takes_part: bool = True
+    usage: tuple[Fraction, ...] = ()
+
+    def takes(self, channel: int) -> Fraction:
+        """The capacity of a channel that a byte takes."""
+        return dict(zip(self.route, self.usage or (Fraction(1),) * len(self.route), strict=True)).get(
+            channel, Fraction(0)
+        )
 
     def rate_at(self, level: Fraction | None) -> Fraction:
         """max(floor, level * weight), at most the cap; None stands for a level beyond everything."""
@@ -53,16 +61,16 @@ class Demand:
         return rate if self.cap is None else min(rate, self.cap)
 
 
-def filling_level(free: list[Demand], room: Fraction) -> Fraction | None:
+def filling_level(free: list[Demand], channel: int, room: Fraction) -> Fraction | None:
     """The highest level at which the free demands still fit into the room of a row; None if they always do."""
     corners = {demand.floor / demand.weight for demand in free}
     corners |= {demand.cap / demand.weight for demand in free if demand.cap is not None}
     reached = Fraction(0)
     for corner in [*sorted(corners), None]:
-        load = sum((demand.rate_at(reached) for demand in free), Fraction(0))
+        load = sum((demand.rate_at(reached) * demand.takes(channel) for demand in free), Fraction(0))
         slope = sum(
             (
-                demand.weight
+                demand.weight * demand.takes(channel)
                 for demand in free
                 if demand.floor <= reached * demand.weight
                 and (demand.cap is None or reached * demand.weight < demand.cap)
@@ -78,44 +86,60 @@ def filling_level(free: list[Demand], room: Fraction) -> Fraction | None:
     return None
 
 
-def water_fill(demands: list[Demand], rows: list[tuple[Fraction, list[int]]]) -> list[Fraction]:
+def water_fill(demands: list[Demand], rows: list[Row]) -> list[Fraction]:
     rates: dict[int, Fraction] = {i: Fraction(0) for i, demand in enumerate(demands) if not demand.takes_part}
     while len(rates) < len(demands):
         levels = []
-        for limit, members in rows:
+        for limit, channel, members in rows:
             free = [demands[i] for i in members if i not in rates]
-            fixed = sum((rates[i] for i in members if i in rates), Fraction(0))
-            levels.append(filling_level(free, limit - fixed) if free else None)
+            fixed = sum((rates[i] * demands[i].takes(channel) for i in members if i in rates), Fraction(0))
+            levels.append(filling_level(free, channel, limit - fixed) if free else None)
         finite = [level for level in levels if level is not None]
         if not finite:
             rates |= {i: demand.rate_at(None) for i, demand in enumerate(demands) if i not in rates}
             break
         lowest = min(finite)
-        for level, (_, members) in zip(levels, rows, strict=True):
+        for level, (_, _, members) in zip(levels, rows, strict=True):
             if level == lowest:
                 rates |= {i: demands[i].rate_at(lowest) for i in members if i not in rates}
     return [rates[i] for i in range(len(demands))]
 
 
-def exact_shares(
-    demands: list[Demand], capacity: list[Fraction], shares: list[tuple[int, int, Fraction, Fraction]]
-) -> list[Fraction]:
-    def row(master: int, channel: int, limit: Fraction) -> tuple[Fraction, list[int]]:
-        return limit, [i for i, d in enumerate(demands) if d.master == master and channel in d.route]
+Row = tuple[Fraction, int, list[int]]
+"""Limit, channel, members."""
 
-    rows = [(limit, [i for i, d in enumerate(demands) if c in d.route]) for c, limit in enumerate(capacity)]
-    rows += [row(master, channel, maximum * capacity[channel]) for master, channel, _, maximum in shares if maximum < 1]
-    guaranteed = {(master, channel) for master, channel, minimum, _ in shares if minimum > 0}
+
+def exact_shares(
+    demands: list[Demand],
+    capacity: list[Fraction],
+    shares: list[tuple[int, int, Fraction, Fraction, bool]],
+    stopped: Collection[tuple[int, int]] = (),
+) -> list[Fraction]:
+    def row(master: int, channel: int, limit: Fraction) -> Row:
+        return limit, channel, [i for i, d in enumerate(demands) if d.master == master and channel in d.route]
+
+    hard = [(limit, c, [i for i, d in enumerate(demands) if c in d.route]) for c, limit in enumerate(capacity)]
+    hard += [row(*pair, Fraction(0)) for pair in stopped]
+    maxima = [
+        (row(master, channel, maximum * capacity[channel]), is_soft)
+        for master, channel, _, maximum, is_soft in shares
+        if maximum < 1
+    ]
+    hard += [bound for bound, is_soft in maxima if not is_soft]
+    rows = hard + [bound for bound, is_soft in maxima if is_soft]
+    guaranteed = {(master, channel) for master, channel, minimum, *_ in shares if minimum > 0}
     for demand in demands:
         demand.floor = Fraction(0)
         demand.takes_part = any((demand.master, channel) in guaranteed for channel in demand.route)
     minima = [
-        row(master, channel, minimum * capacity[channel]) for master, channel, minimum, _ in shares if minimum > 0
+        row(master, channel, minimum * capacity[channel]) for master, channel, minimum, *_ in shares if minimum > 0
     ]
     floors = water_fill(demands, rows + minima)
     for demand, floor in zip(demands, floors, strict=True):
         demand.floor, demand.takes_part = floor, True
-    return water_fill(demands, rows)
+    for demand, rate in zip(demands, water_fill(demands, rows), strict=True):
+        demand.floor = rate
+    return water_fill(demands, hard)  # changes nothing unless a soft maximum alone held somebody back
 
 
 # time --------------------------------------------------------------------------------------------------------------
@@ -143,6 +167,33 @@ class Running:
 
 
 @dataclass
+class Budget:
+    """Bytes that a master may take of a channel per period."""
+
+    master: int
+    channel: int
+    size: Fraction
+    period: int
+    left: Fraction = Fraction(0)
+    rate: Fraction = Fraction(0)
+    since: int = 0
+    empty_at: int | None = None
+    is_empty: bool = False
+
+    def next_begin(self, after: int) -> int:
+        return (after // self.period + 1) * self.period
+
+    def restart(self, now: int, left: Fraction) -> None:
+        """From now on, `left` bytes flow out at the present rate."""
+        self.left, self.since, self.empty_at = left, now, None
+        room = self.next_begin(now) - now
+        if self.rate > 0 and not self.is_empty and self.left / self.rate * SECOND < room:
+            self.empty_at = now + max(1, exact_ceil(self.left / self.rate * SECOND))
+            if self.empty_at >= now + room:
+                self.empty_at = None
+
+
+@dataclass
 class Outcome:
     """What the oracle says happened."""
 
@@ -166,10 +217,15 @@ class Oracle:
         r = program.resources
         self.clock = [Fraction(hz) for hz in r.unit_clock_hz.tolist()]
         self.capacity = [Fraction(rate) for rate in r.channel_bytes_per_s.tolist()]
-        columns = (r.share_master, r.share_channel, r.share_minimum, r.share_maximum)
+        columns = (r.share_master, r.share_channel, r.share_minimum, r.share_maximum, r.share_is_soft)
         self.shares = [
-            (master, channel, Fraction(minimum), Fraction(maximum))
-            for master, channel, minimum, maximum in zip(*(column.tolist() for column in columns), strict=True)
+            (master, channel, Fraction(minimum), Fraction(maximum), is_soft)
+            for master, channel, minimum, maximum, is_soft in zip(*(column.tolist() for column in columns), strict=True)
+        ]
+        columns = (r.budget_master, r.budget_channel, r.budget_bytes, r.budget_period_ticks)
+        self.budgets = [
+            Budget(master, channel, Fraction(size), period, left=Fraction(size))
+            for master, channel, size, period in zip(*(column.tolist() for column in columns), strict=True)
         ]
         self.missing: dict[tuple[int, int], int] = {}
         self.ready: dict[tuple[int, int], int] = {}
@@ -208,6 +264,8 @@ class Oracle:
         ticks = [task.end for task in self.running if task.end is not None]
         ticks += p.changes.tick.tolist() + p.background.start_tick.tolist() + p.background.stop_tick.tolist()
         ticks += p.streams.release_tick.tolist()
+        ticks += [budget.next_begin(after) for budget in self.budgets if after >= 0]
+        ticks += [budget.empty_at for budget in self.budgets if budget.empty_at is not None]
         return min((tick for tick in ticks if tick > after), default=None)
 
     def round(self, now: int, is_first: bool) -> None:
@@ -239,6 +297,13 @@ class Oracle:
                 self.out.release_end[done.release] = now
 
     def change(self, now: int) -> None:
+        for budget in self.budgets:
+            if now % budget.period == 0:
+                self.flows_changed |= budget.is_empty
+                budget.is_empty = False
+                budget.restart(now, budget.size)
+            elif budget.empty_at == now:
+                budget.is_empty, budget.empty_at, self.flows_changed = True, None, True
         p = self.program
         clock = list(self.clock)
         for i in range(len(p.changes)):
@@ -273,6 +338,7 @@ class Oracle:
             int(master),
             Fraction(r.master_weight[master]),
             None if math.isinf(cap) else Fraction(cap),
+            usage=tuple(map(Fraction, r.usage(int(route)))),
         )
 
     def release(self, now: int, is_first: bool) -> None:
@@ -339,21 +405,31 @@ class Oracle:
     def share(self, now: int) -> None:
         flows = [task for task in self.running if task.demand is not None] + list(self.background.values())
         demands = [flow.demand for flow in flows if flow.demand is not None]
-        for flow, rate in zip(flows, exact_shares(demands, self.capacity, self.shares), strict=True):
+        stopped = [(budget.master, budget.channel) for budget in self.budgets if budget.is_empty]
+        for flow, rate in zip(flows, exact_shares(demands, self.capacity, self.shares, stopped), strict=True):
             if rate == flow.rate:
                 continue
             flow.settle(now)
             flow.rate = rate
             if flow.task != NONE:
                 flow.end = now + exact_ceil(flow.left / rate * SECOND) if rate else None
+        for budget in self.budgets:
+            mine = [flow for flow in flows if flow.demand is not None and flow.demand.master == budget.master]
+            taken = sum((flow.rate * flow.demand.takes(budget.channel) for flow in mine if flow.demand), Fraction(0))
+            if taken != budget.rate:
+                left = budget.left - budget.rate * (now - budget.since) / SECOND
+                budget.rate = taken
+                budget.restart(now, max(Fraction(0), left))
         self.out.rates[now] = []
         for channel in range(len(self.capacity)):
             here = [flow for flow in flows if flow.demand is not None and channel in flow.demand.route]
-            asked = sum((self.alone(flow.demand) for flow in here if flow.demand is not None), Fraction(0))
-            self.out.rates[now].append((sum((flow.rate for flow in here), Fraction(0)), asked))
+            pairs = [(flow.rate, flow.demand) for flow in here if flow.demand is not None]
+            asked = sum((self.alone(demand) * demand.takes(channel) for _, demand in pairs), Fraction(0))
+            granted = sum((rate * demand.takes(channel) for rate, demand in pairs), Fraction(0))
+            self.out.rates[now].append((granted, asked))
 
     def alone(self, demand: Demand) -> Fraction:
-        limits = [self.capacity[channel] for channel in demand.route]
+        limits = [self.capacity[channel] / demand.takes(channel) for channel in demand.route]
         return min(limits if demand.cap is None else [*limits, demand.cap])
 
     def close(self) -> None:

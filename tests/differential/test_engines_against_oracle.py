@@ -83,7 +83,7 @@ def test_a_run_cut_off_at_a_tick_is_that_of_the_oracle(engine: Engine, program: 
 
 @st.composite
 def networks(draw: st.DrawFn) -> tuple[list[Flow], list[float], list[Share]]:
-    """Up to 6 flows of up to 3 masters on up to 4 channels, with guarantees and bounds."""
+    """Up to 6 flows of up to 3 masters on up to 4 channels, with usages, guarantees, hard and soft bounds."""
     capacity = draw(st.lists(st.integers(0, 20).map(float), min_size=1, max_size=4))
     weights = draw(st.lists(st.sampled_from([1.0, 2.0, 3.0, 0.5]), min_size=3, max_size=3))
     channels = list(range(len(capacity)))
@@ -91,12 +91,14 @@ def networks(draw: st.DrawFn) -> tuple[list[Flow], list[float], list[Share]]:
     for _ in range(draw(st.integers(0, 6))):
         route = draw(st.lists(st.sampled_from(channels), min_size=1, max_size=3, unique=True))
         master = draw(st.integers(0, 2))
-        flows.append(Flow(tuple(route), master, weights[master], draw(st.sampled_from([1.0, 3.0, 7.0, float("inf")]))))
+        cap = draw(st.sampled_from([1.0, 3.0, 7.0, float("inf")]))
+        usage = draw(st.lists(st.sampled_from([1.0, 1.0, 2.0, 0.5, 1.1]), min_size=len(route), max_size=len(route)))
+        flows.append(Flow(tuple(route), master, weights[master], cap, tuple(usage)))
     shares = []
     for master in range(3):
         for channel in channels:
             minimum, maximum = draw(st.sampled_from([(0.0, 1.0), (0.0, 1.0), (0.25, 1.0), (0.0, 0.5), (0.25, 0.25)]))
-            shares.append(Share(master, channel, minimum, maximum))
+            shares.append(Share(master, channel, minimum, maximum, draw(st.booleans())))
     return flows, capacity, shares
 
 
@@ -106,12 +108,16 @@ def test_shares_are_those_of_the_exact_solver(network: tuple[list[Flow], list[fl
     flows, capacity, shares = network
     demands = [
         Demand(flow.route, flow.master, Fraction(flow.weight),
-               None if flow.cap_bytes_per_s == float("inf") else Fraction(flow.cap_bytes_per_s))
+               None if flow.cap_bytes_per_s == float("inf") else Fraction(flow.cap_bytes_per_s),
+               usage=tuple(map(Fraction, flow.usage)))
         for flow in flows
     ]  # fmt: skip
     expected = exact_shares(
         demands,
         [Fraction(rate) for rate in capacity],
-        [(share.master, share.channel, Fraction(share.minimum), Fraction(share.maximum)) for share in shares],
+        [
+            (share.master, share.channel, Fraction(share.minimum), Fraction(share.maximum), share.is_soft)
+            for share in shares
+        ],
     )
     assert fair_rates(flows, capacity, shares) == pytest.approx([float(rate) for rate in expected], rel=1e-9, abs=1e-9)

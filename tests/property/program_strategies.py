@@ -2,7 +2,8 @@
 
 Numbers are round in base 2 and 10 (capacities in whole 2^n GB/s, weights 1, 2 and 4, shares in quarters), so that most
 rates are exact, ties are frequent, and a counterexample can be followed by hand. Two promises keep every
-Program feasible: a resource that is set to 0 is set to something else later, and guarantees leave room.
+Program feasible: a resource that is set to 0 is set to something else later, and guarantees leave room. A run of
+a few microseconds spans several periods of a budget.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from simulator.program import NONE, DropPolicy, Program, ProgramBuilder
 
 CLOCKS_HZ = (1e9, 2e9, 5e8)
 CAPACITIES_BYTES_PER_S = (1e9, 2e9, 4e9, 8e9)
+USAGES = (1.0, 1.0, 1.0, 2.0, 0.5, 1.25)
 CAPS_BYTES_PER_S = (math.inf, math.inf, 5e8, 1e9, 3e9)
 NS = 1000
 """Ticks in a nanosecond."""
@@ -35,6 +37,7 @@ class Plan:
     streams: list[tuple[str, dict[str, Any]]]
     background: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     changes: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    budgets: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
     def build(self) -> Program:
         builder = ProgramBuilder()
@@ -46,6 +49,8 @@ class Plan:
             builder.master(name, **arguments)
         for master, channel, arguments in self.shares:
             builder.share(master, channel, **arguments)
+        for master, channel, arguments in self.budgets:
+            builder.budget(master, channel, **arguments)
         count = 0
         for tasks in self.jobs:
             builder.job()
@@ -76,8 +81,26 @@ def _shares(draw: st.DrawFn, masters: list[str], channels: list[str]) -> list[tu
         for channel in channels:
             maximum = draw(st.sampled_from([1.0, 1.0, 0.5, 0.75]))
             if minimum > 0 or maximum < 1:
-                rows.append((master, channel, {"minimum": minimum, "maximum": maximum}))
+                is_soft = draw(st.booleans())
+                rows.append((master, channel, {"minimum": minimum, "maximum": maximum, "is_soft": is_soft}))
     return rows
+
+
+@st.composite
+def _budgets(draw: st.DrawFn, masters: list[str], channels: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
+    pairs = [(master, channel) for master in masters for channel in channels]
+    return [
+        (master, channel, {"size_bytes": draw(st.sampled_from([100.0, 250.0, 777.0, 2000.0])),
+                           "period_ticks": draw(st.sampled_from([250, 400, 1000])) * NS})
+        for master, channel in draw(st.lists(st.sampled_from(pairs), max_size=2, unique=True))
+    ]  # fmt: skip
+
+
+@st.composite
+def _path(draw: st.DrawFn, channels: list[str]) -> dict[str, Any]:
+    """Some channels, with what a byte takes of each."""
+    names = draw(_some(channels))
+    return {"channels": names, "usage": [draw(st.sampled_from(USAGES)) for _ in names]}
 
 
 @st.composite
@@ -94,7 +117,7 @@ def _job(
             arguments |= {"unit": draw(st.sampled_from(units)), "work_cycles": float(work_cycles)}
             arguments["priority"] = draw(st.integers(0, 2))
         elif kind == "transfer":
-            arguments |= {"channels": draw(_some(channels)), "size_bytes": draw(st.sampled_from([0, 1, 64, 100, 4096]))}
+            arguments |= draw(_path(channels)) | {"size_bytes": draw(st.sampled_from([0, 1, 64, 100, 4096]))}
             arguments["master"] = draw(st.sampled_from(masters))
             arguments["rate_cap_bytes_per_s"] = draw(st.sampled_from(CAPS_BYTES_PER_S))
         tasks.append((kind, arguments))
@@ -118,7 +141,7 @@ def _background(draw: st.DrawFn, channels: list[str], masters: list[str]) -> dic
     start_tick = draw(st.integers(0, 4)) * 500 * NS
     stop_tick = draw(st.one_of(st.just(NONE), st.integers(0, 4).map(lambda n: start_tick + n * 500 * NS)))
     return {
-        "channels": draw(_some(channels)),
+        **draw(_path(channels)),
         "bytes_per_s": draw(st.sampled_from([5e8, 1e9, 1.6e10])),
         "master": draw(st.sampled_from(masters)),
         "start_tick": start_tick,
@@ -146,7 +169,7 @@ def _changes(draw: st.DrawFn, units: list[str], channels: list[str]) -> list[tup
 @st.composite
 def plans(
     draw: st.DrawFn, *, max_tasks: int = 6, has_shares: bool = True, has_changes: bool = True,
-    has_background: bool = True,
+    has_background: bool = True, has_budgets: bool = True,
 ) -> Plan:  # fmt: skip
     """Plans with up to 3 of everything and up to `max_tasks` tasks per job."""
     units = [f"unit{n}" for n in range(draw(st.integers(1, 3)))]
@@ -161,6 +184,7 @@ def plans(
         channels=[(name, {"bytes_per_s": draw(st.sampled_from(CAPACITIES_BYTES_PER_S))}) for name in channels],
         masters=[(name, {"weight": draw(st.sampled_from([1.0, 2.0, 4.0]))}) for name in masters],
         shares=draw(_shares(masters, channels)) if has_shares else [],
+        budgets=draw(_budgets(masters, channels)) if has_budgets else [],
         jobs=jobs,
         streams=[(f"stream{n}", draw(_stream(len(jobs)))) for n in range(draw(st.integers(1, 3)))],
         background=[

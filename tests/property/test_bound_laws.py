@@ -86,10 +86,12 @@ def test_no_bound_is_below_the_longest_chain(program):
     tasks, resources = program.tasks, program.resources
     share = {
         (int(master), int(channel)): float(maximum)
-        for master, channel, maximum in zip(
-            resources.share_master, resources.share_channel, resources.share_maximum, strict=True
+        for master, channel, maximum, is_soft in zip(
+            resources.share_master, resources.share_channel, resources.share_maximum, resources.share_is_soft,
+            strict=True,
         )
-    }
+        if not is_soft
+    }  # fmt: skip
 
     def ticks(task: int) -> float:
         if tasks.unit[task] != NONE:
@@ -97,8 +99,10 @@ def test_no_bound_is_below_the_longest_chain(program):
         if tasks.route[task] == NONE:
             return 0.0
         limits = [
-            resources.channel_bytes_per_s[channel] * share.get((int(tasks.master[task]), channel), 1.0)
-            for channel in resources.route(int(tasks.route[task]))
+            resources.channel_bytes_per_s[channel] * share.get((int(tasks.master[task]), channel), 1.0) / usage
+            for channel, usage in zip(
+                resources.route(int(tasks.route[task])), resources.usage(int(tasks.route[task])), strict=True
+            )
         ]
         return float(tasks.size_bytes[task]) * 1e12 / min(*limits, tasks.rate_cap_bytes_per_s[task])
 
@@ -112,7 +116,7 @@ def test_no_bound_is_below_the_longest_chain(program):
         assert lower_bound(program, job).ticks >= nx.dag_longest_path_length(graph)
 
 
-@given(plans(has_background=False, has_changes=False))
+@given(plans(has_background=False, has_changes=False, has_budgets=False))
 def test_a_job_whose_tasks_are_one_chain_takes_exactly_its_bound_when_it_is_alone(plan):
     chain = [
         (kind, {**arguments, "after": [index - 1] if index else []})

@@ -60,14 +60,20 @@ def granted_steps(timeline: Timeline, channel: int) -> list[tuple[int, float]]:
     return [(0, 0.0), *granted]
 
 
-def flows(timeline: Timeline) -> list[tuple[int, tuple[int, ...], int, int, float]]:
-    """(master, route, start, end, bytes moved) of every transfer and background flow."""
+def usages(program: Program, route: int) -> dict[int, float]:
+    first, last = program.resources.route_offsets[route], program.resources.route_offsets[route + 1]
+    columns = (program.resources.route_channels[first:last], program.resources.route_usage[first:last])
+    return dict(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def flows(timeline: Timeline) -> list[tuple[int, dict[int, float], int, int, float]]:
+    """(master, usage of each channel of the route, start, end, bytes moved) of every transfer and background flow."""
     program, horizon = timeline.program, timeline.horizon_tick
     tasks, background = program.tasks, program.background
     found = [
         (
             int(tasks.master[task]),
-            program.resources.route(tasks.route[task]),
+            usages(program, tasks.route[task]),
             start,
             horizon if end == NONE else end,
             moved,
@@ -77,7 +83,7 @@ def flows(timeline: Timeline) -> list[tuple[int, tuple[int, ...], int, int, floa
     ]
     for index, moved in enumerate(timeline.background_bytes.tolist()):
         stop = int(background.stop_tick[index])
-        route = program.resources.route(background.route[index])
+        route = usages(program, background.route[index])
         end = horizon if stop == NONE else min(stop, horizon)
         found.append((int(background.master[index]), route, int(background.start_tick[index]), end, moved))
     return found
@@ -92,7 +98,7 @@ def test_bytes_served_are_bytes_granted_on_every_channel(program: Program, until
     timeline = run(program, until_tick)
     found = flows(timeline)
     for channel in range(len(program.resources.channel_names)):
-        served = sum(moved for _, route, _, _, moved in found if channel in route)
+        served = sum(moved * route.get(channel, 0.0) for _, route, _, _, moved in found)
         granted = integral(granted_steps(timeline, channel), 0, timeline.horizon_tick)
         # Ends are rounded up to the tick: at most a tick at 8 GB/s too much for each flow, 0.008 B.
         assert granted == pytest.approx(served, rel=1e-9, abs=0.01 * (len(found) + 1))
@@ -143,15 +149,38 @@ def test_the_flows_of_a_master_keep_to_its_maximum(program: Program) -> None:
     timeline = run(program)
     found = flows(timeline)
     shares = program.resources
-    for master, channel, maximum in zip(
-        shares.share_master.tolist(), shares.share_channel.tolist(), shares.share_maximum.tolist(), strict=True
-    ):
-        mine = [flow for flow in found if flow[0] == master and channel in flow[1]]
+    for master, channel, maximum, is_soft in zip(
+        shares.share_master.tolist(), shares.share_channel.tolist(), shares.share_maximum.tolist(),
+        shares.share_is_soft.tolist(), strict=True
+    ):  # fmt: skip
+        mine = [flow for flow in found if flow[0] == master and channel in flow[1] and not is_soft]
         capacity = capacity_steps(program, channel)
-        for _, _, start, end, moved in mine:
-            assert moved <= maximum * integral(capacity, start, end) * (1 + 1e-9) + 0.01
-        total = sum(moved for *_, moved in mine)
+        for _, route, start, end, moved in mine:
+            assert moved * route[channel] <= maximum * integral(capacity, start, end) * (1 + 1e-9) + 0.01
+        total = sum(moved * route[channel] for _, route, _, _, moved in mine)
         assert total <= maximum * integral(capacity, 0, timeline.horizon_tick) * (1 + 1e-9) + 0.01 * (len(mine) + 1)
+
+
+@FAIR
+@given(programs(), UNTIL)
+def test_the_flows_of_a_master_keep_to_its_budget_in_every_period(program: Program, until_tick: int | None) -> None:
+    # A master alone on a channel: what the channel grants is what the master takes.
+    timeline = run(program, until_tick)
+    found, r = flows(timeline), program.resources
+    for master, channel, budget, period in zip(
+        r.budget_master.tolist(), r.budget_channel.tolist(), r.budget_bytes.tolist(), r.budget_period_ticks.tolist(),
+        strict=True,
+    ):  # fmt: skip
+        here = [flow for flow in found if channel in flow[1]]
+        most = max(value for _, value in capacity_steps(program, channel)) / SECOND
+        for begin in range(0, timeline.horizon_tick, period):
+            if all(flow[0] == master for flow in here):
+                taken = integral(granted_steps(timeline, channel), begin, min(begin + period, timeline.horizon_tick))
+                assert taken <= budget * (1 + 1e-9) + most
+            # Flows that began and ended in the period, whoever else was there.
+            within = [flow for flow in here if flow[0] == master and begin <= flow[2] and flow[3] <= begin + period]
+            moved = sum(moved * route[channel] for _, route, _, _, moved in within)
+            assert moved <= budget * (1 + 1e-9) + most * (1 + len(within))
 
 
 @FAIR
@@ -236,7 +265,8 @@ def test_no_job_is_faster_than_its_longest_chain_alone_on_the_best_resources(pro
             return ceil(Fraction(tasks.work_cycles[task]) * SECOND / Fraction(best_clock[tasks.unit[task]]))
         if tasks.route[task] == NONE:
             return 0
-        rate = min(tasks.rate_cap_bytes_per_s[task], *(best_rate[c] for c in resources.route(tasks.route[task])))
+        route = usages(program, tasks.route[task])
+        rate = min(tasks.rate_cap_bytes_per_s[task], *(best_rate[c] / usage for c, usage in route.items()))
         return int(Fraction(int(tasks.size_bytes[task])) * SECOND / Fraction(rate))
 
     chain: dict[int, int] = {}
@@ -283,7 +313,7 @@ def test_jobs_without_work_change_nothing_for_others(plan: Plan, tick: int) -> N
 
 
 @FAIR
-@given(plans(), st.sampled_from([1, 999, 10**9, 10**15]))
+@given(plans(has_budgets=False), st.sampled_from([1, 999, 10**9, 10**15]))  # periods of budgets begin at tick 0
 def test_shifting_every_cause_shifts_every_effect(plan: Plan, delta: int) -> None:
     def later(arguments: dict[str, object]) -> dict[str, object]:
         stop = arguments["stop_tick"]
@@ -328,6 +358,8 @@ def test_two_systems_without_a_common_resource_run_as_if_alone(left: Plan, right
         masters=left.masters + names(right.masters),
         shares=left.shares
         + [(f"other {master}", f"other {channel}", shares) for master, channel, shares in right.shares],
+        budgets=left.budgets
+        + [(f"other {master}", f"other {channel}", budgets) for master, channel, budgets in right.budgets],
         jobs=left.jobs + [[(kind, renamed(arguments)) for kind, arguments in job] for job in right.jobs],
         streams=left.streams
         + [

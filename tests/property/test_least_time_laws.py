@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from simulator import load_chip, load_runtime, load_workload
+from simulator.catalog import load_memory
 from simulator.catalog.files import built_in_folder
 from simulator.chip import Chip
 from simulator.engine.reference import ReferenceEngine
@@ -48,9 +49,20 @@ def found_of(steps: Sequence[Sequence[KernelWork]], platform: Platform, *, repla
     return ReferenceEngine().run(program(platform, steps, replays=replays)).horizon_tick
 
 
-def capped(rate_cap: str | None, sram: str = "100 kB") -> Chip:
+def capped(rate_cap: str | None, sram: str = "100 kB", **changes: Any) -> Chip:
     """The chip of 1 GB/s and 1 GHz, with a port that lets a single transfer have no more than so much."""
-    return chip(sram=sram, masters={"cpu": {}, "npu": {} if rate_cap is None else {"rate_cap": number(rate_cap)}})
+    masters = {"cpu": {}, "npu": {} if rate_cap is None else {"rate_cap": number(rate_cap)}}
+    return chip(sram=sram, masters=masters, **changes)
+
+
+PORT = {"bandwidth": number("1.2 GB/s"), "sustained_fraction": number(1)}
+
+# Bursts of 16 B in 8 ns, and 28.75 ns to turn: with a drain of 4 bursts a written byte takes 1.9 times a read one.
+TURNING = {
+    "type": "test", "width_bits": number(16), "rate": number("1 GT/s"), "capacity": number("1 GB"),
+    "sustained_fraction": number(0.5), "drain_bursts": number(4),
+    "device": load_memory("lpddr5-6400").model_copy(update={"burst_length": 8}),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -151,6 +163,19 @@ def test_pieces_that_load_nothing_do_not_wait_for_the_first_load() -> None:
     assert least_of([[work]], platform) <= 3.75 * NS
 
 
+def test_stores_that_cost_more_than_loads_are_bounded_by_hand() -> None:
+    # 1 GB/s; work in four pieces of 250 ns, then 100,000 B written at 1 + 28.75 / 32 ns each
+    work, platform = kernel(vector_cycles=1000, spilled_output_bytes=100_000), Platform(chip(dram=TURNING), runtime())
+    expected_ns = 7000 + 250 + 100_000 * (1 + 28.75 / 32)
+    assert found_of([[work]], platform) == pytest.approx(expected_ns * NS, abs=8)  # every piece ends on a tick
+    assert least_of([[work]], platform) == pytest.approx(expected_ns * NS, rel=1e-6)
+    # loads and stores share the channel: 50,000 B at 1 ns and 50,000 B at 1.9 ns
+    work = kernel(cache_read_bytes=50_000, cache_write_bytes=50_000)
+    expected_ns = 7000 + 50_000 * (2 + 28.75 / 32)
+    assert found_of([[work]], platform) == pytest.approx(expected_ns * NS, abs=8)  # every piece ends on a tick
+    assert least_of([[work]], platform) == pytest.approx(expected_ns * NS, rel=1e-6)
+
+
 @st.composite
 def kernels(draw: st.DrawFn) -> KernelWork:
     """A kernel in which anything may be nothing."""
@@ -166,8 +191,9 @@ def kernels(draw: st.DrawFn) -> KernelWork:
 def platforms(draw: st.DrawFn) -> Platform:
     """That chip with small and large buffers, with and without launch costs, prefetch and a cap."""
     hardware = capped(
-        draw(st.sampled_from([None, None, "0.6 GB/s"])), draw(st.sampled_from(["100 kB", "1 kB", "20 B"]))
-    )
+        draw(st.sampled_from([None, None, "0.6 GB/s"])), draw(st.sampled_from(["100 kB", "1 kB", "20 B"])),
+        **draw(st.sampled_from([{}, {"dram": TURNING}])), noc=draw(st.sampled_from([None, None, PORT])),
+    )  # fmt: skip
     software = runtime(
         launch=draw(st.sampled_from(["0 cycles", "5 kcycles"])), prefetch=draw(st.booleans()),
         enqueue=draw(st.sampled_from(["0 cycles", "4 kcycles", "400 kcycles"])), buffers=draw(st.integers(1, 4)),
@@ -258,6 +284,10 @@ RUNS = [
     Run("qwen3-0.6b", "orin-x", "fp16", 300, 2),
     Run("qwen3-1.7b", "thor-t5000", "nvfp4", 64, 2),
     Run("qwen3-4b", "orin-agx-64gb", "w4a16", 512, 1),
+    Run("qwen2.5-7b", "orin-agx-64gb", "w4a16", 64, 1),
+    Run("llama3.2-3b", "thor-t5000", "nvfp4", 64, 2),
+    Run("olmoe-1b-7b", "thor-t5000", "nvfp4", 64, 2),
+    Run("qwen3-30b-a3b", "thor-t5000", "nvfp4", 64, 1),
     Run("llama2-7b", "thor-u", "w4a16", 64, 1),
     Run("alpamayo-1.5-10b", "thor-t5000", None, 64, 1),
     Run("pi0.5", "thor-t5000", {"vision": "fp8", "prefill": "fp8", "action": "fp8"}, 64, None),

@@ -97,7 +97,8 @@ def test_a_name_with_dots_is_found_in_a_path(tiny_catalogue: Any) -> None:
             "1 GB/s",
             (
                 "override  dram.bandwidth: must be the path of a field, got one that does not exist\n"
-                "  Hint: known below dram: type, width_bits, rate, capacity, sustained_fraction"
+                "  Hint: known below dram: type, width_bits, rate, capacity, sustained_fraction, "
+                "controller_fraction, device, drain_bursts, condition, measured_condition"
             ),
         ),
         (

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from simulator.chip import Chip
+from simulator.chip import READ_STREAM, Chip
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import SpecError
 from simulator.graph import Attention, CacheWrite, Elementwise, Embedding, MatMul, Operator, OperatorGraph
 from simulator.graph.operator import ElementwiseKind
-from simulator.lowering import Platform
+from simulator.lowering import Place, Platform, sites
 from simulator.lowering.block import CAUSES, LoweredBlock, block_table
 from simulator.lowering.emit import Group, block_fragments, step_start, templates_of
 from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
@@ -539,14 +539,19 @@ def test_a_transfer_takes_the_narrowest_of_dram_port_and_cap() -> None:
 def test_resources_carry_the_chip_in_their_own_terms() -> None:
     shares = {"cpu": {"weight": 2.0, "maximum_share": 0.5}, "isp": {}, "npu": {"minimum_share": 0.25}}
     port = {"bandwidth": number("3 GB/s"), "sustained_fraction": number(0.5)}
-    platform = Platform(chip(masters=shares, noc=port, shared="30 kB"), runtime())
+    hardware = chip(masters=shares, noc=port, shared="30 kB")
+    site = sites(hardware, traffic=(READ_STREAM,))[Place()]
+    platform = Platform(hardware, runtime(), among=site)
     resources = platform.resources
     assert resources.unit_names == ("npu.matrix", "npu.vector", "npu.launch", "host")
     assert resources.unit_clock_hz.tolist() == [1e9, 1e9, 1e9, 2e9]
     assert resources.channel_names == ("dram", "noc")
     assert resources.channel_bytes_per_s.tolist() == [1e9, 1.5e9]
-    assert set(resources.route(platform.ACCELERATOR_ROUTE)) == {0, 1}
-    assert resources.route(platform.BACKGROUND_ROUTE) == (0,)  # other masters do not use the accelerator's port
+    assert {*resources.route(site.route[platform.LOAD_ROUTE])} == {0, 1}
+    assert site.route[platform.STORE_ROUTE] == site.route[platform.LOAD_ROUTE]  # a store costs the same
+    # other masters do not use the accelerator's port
+    assert resources.route(site.traffic[READ_STREAM]) == (0,)
+    assert resources.route_usage.tolist() == [1.0] * 5  # without timing every byte costs the same
     assert resources.master_names == ("cpu", "isp", "npu")
     assert platform.accelerator_master == 2
     assert resources.master_weight.tolist() == [2.0, 1.0, 1.0]

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from simulator.catalog import FOLDER, Catalog, Kind
+from simulator.chip import Memory
 from simulator.report import sheets
+from simulator.report.memory_sheet import memory_sheet
 from simulator.report.sheet_parts import numbers_of, worst_status
 from simulator.report.study_sheet import study_sheet
 from simulator.study import Study
@@ -17,6 +19,8 @@ BUILT_IN = [(kind, name) for kind in FOLDER for name in Catalog().names(kind)]
 def sheet(spec: Any, width: int = 100) -> str:
     if isinstance(spec, Study):
         return study_sheet(spec, width)
+    if isinstance(spec, Memory):
+        return memory_sheet(spec, width)
     draw: Callable[..., str] = getattr(sheets, f"{type(spec).__name__.lower()}_sheet")
     return draw(spec, width)
 

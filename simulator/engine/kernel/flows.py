@@ -8,6 +8,7 @@ from typing import Final
 from simulator.compiled import called_in_place, inlined_in_place
 from simulator.engine.interface import LAST_TICK
 from simulator.engine.kernel import state as place
+from simulator.engine.kernel.budgets import find_due_budget, set_budget_rate
 from simulator.engine.kernel.queues import has_lower_number
 from simulator.engine.kernel.shares import solve
 from simulator.engine.kernel.state import (
@@ -28,7 +29,8 @@ from simulator.engine.kernel.state import (
     TEMPLATE,
     State,
 )
-from simulator.engine.kernel.tables import KIND, Tables
+from simulator.engine.kernel.tables import BUDGET_ROW, KIND, ROW_CHANNEL, ROW_MASTER, Tables
+from simulator.program.columns import Floats
 from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND
 
 _PER_WORD: Final = 8
@@ -145,6 +147,25 @@ def share(tables: Tables, state: State) -> None:
         if rate != resources.background_moving[index, BACKGROUND_RATE]:
             settle_background(state, index, now)
             resources.background_moving[index, BACKGROUND_RATE] = rate
+    if len(resources.budget) > 0:
+        _share_budgets(tables, state, rates)
+
+
+@called_in_place
+def _share_budgets(tables: Tables, state: State, rates: Floats) -> None:
+    """Tells every budget what its flows take of its channel from now on."""
+    network, resources = tables.network, state.resources
+    count = state.number[place.NUM_FLOWS] + state.number[place.NUM_BACKGROUND]
+    for budget in range(len(resources.budget)):
+        row = network.budget[budget, BUDGET_ROW]
+        master, channel = network.row[row, ROW_MASTER], network.row[row, ROW_CHANNEL]
+        taken = 0.0
+        for position in range(count):
+            kind = _kind(tables, state, position)
+            if network.master[kind] == master and network.crosses[kind, channel]:
+                taken += rates[position] * network.usage[kind, channel]
+        set_budget_rate(tables, state, budget, taken)
+    find_due_budget(state)
 
 
 @inlined_in_place
@@ -188,7 +209,7 @@ def _solve(tables: Tables, state: State, count: int) -> None:
     for position in range(count):
         state.scratch.flows[position, FLOW_KIND] = _kind(tables, state, position)
     rates, totals = state.sharings.rates[sharing * MOST_FLOWS :], state.sharings.totals[sharing]
-    solve(tables.network, state.resources.capacity, state.scratch, count, rates, totals)
+    solve(tables.network, state.resources.capacity, state.resources.budget, state.scratch, count, rates, totals)
 
 
 @called_in_place

@@ -41,6 +41,7 @@ from simulator.engine.kernel.snapshots import (
 from simulator.engine.kernel.state import (
     BACKGROUND_MOVED,
     BACKGROUND_SINCE,
+    BUDGET_SINCE,
     INSTANCE,
     IS_ON,
     KEY,
@@ -73,7 +74,8 @@ def replay(tables: Tables, state: State, snapshots: Snapshots, until_tick: int) 
     before, after = number[place.SNAPSHOT], 1 - number[place.SNAPSHOT]
     is_taken = number[place.NUM_IN_FLIGHT] == 1 and take_snapshot(tables, state, snapshots, after)
     periods = 0
-    if is_taken and number[place.HAS_SNAPSHOT] and are_equal(state, snapshots, before, after):
+    is_repeated = is_taken and number[place.HAS_SNAPSHOT] and are_equal(state, snapshots, before, after)
+    if is_repeated and _budgets_are_steady(state, head[before, S_TICK]):
         periods = _num_periods(tables, state, snapshots, before, after, until_tick)
         rows = periods * (head[after, S_RATES] - head[before, S_RATES])
         if number[place.RATES_USED] + rows > len(state.rates.tick):
@@ -89,6 +91,15 @@ def replay(tables: Tables, state: State, snapshots: Snapshots, until_tick: int) 
     return periods
 
 
+@inlined_in_place
+def _budgets_are_steady(state: State, since_tick: int) -> bool:
+    """Whether no budget has changed its rate or begun a period since a tick: then it goes on until one is due."""
+    for budget in range(len(state.resources.budget)):
+        if state.resources.budget[budget, BUDGET_SINCE] > since_tick:
+            return False
+    return True
+
+
 @called_in_place
 def _num_periods(tables: Tables, state: State, snapshots: Snapshots, before: int, after: int, until_tick: int) -> int:  # noqa: PLR0917
     """How many more periods are the same as the last."""
@@ -101,6 +112,7 @@ def _num_periods(tables: Tables, state: State, snapshots: Snapshots, before: int
         limit = min(limit, tables.release[tables.release[number[place.NEXT_RELEASE], RELEASE_IN_ORDER], RELEASE_TICK])
     if number[place.NEXT_CHANGE] < len(tables.change):
         limit = min(limit, tables.change[number[place.NEXT_CHANGE], CHANGE_TICK])
+    limit = min(limit, number[place.BUDGET_DUE])
     run_last = tables.instance[head[after, S_INSTANCE], RUN_LAST]
     return int(max(0, min((limit - 1 - now) // ticks, run_last - head[after, S_HIGH] - 1)))
 

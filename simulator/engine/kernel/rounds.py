@@ -16,6 +16,7 @@ from __future__ import annotations
 from simulator.compiled import called_in_place, compiled_in_place, inlined_in_place
 from simulator.engine.interface import LAST_TICK
 from simulator.engine.kernel import state as place
+from simulator.engine.kernel.budgets import stands_still, turn_budgets
 from simulator.engine.kernel.flows import (
     begin_flow,
     change_background,
@@ -102,7 +103,7 @@ def run(tables: Tables, state: State, snapshots: Snapshots, until_tick: int, pau
                 return FINISHED
             if until_tick >= 0 and tick >= until_tick:
                 return FINISHED
-            if tick == NEVER:
+            if tick == NEVER or (until_tick < 0 and _is_stuck(tables, state, tick)):
                 return STALLED
             if tick > LAST_TICK:
                 number[place.NOW] = tick
@@ -125,7 +126,18 @@ def _next_tick(tables: Tables, state: State) -> int:
     first = state.resources.queue[-1]
     if first >= 0:
         tick = min(tick, state.active[first, KEY])
+    tick = min(tick, number[place.BUDGET_DUE])
     return int(min(tick, _next_release_tick(tables, state), _next_change_tick(tables, state)))
+
+
+@inlined_in_place
+def _is_stuck(tables: Tables, state: State, tick: int) -> bool:
+    """Whether only budgets are to come, and they have helped nobody for long."""
+    if tick != state.number[place.BUDGET_DUE]:
+        return False
+    if _next_release_tick(tables, state) != NEVER or _next_change_tick(tables, state) != NEVER:
+        return False
+    return stands_still(tables, state, tick)
 
 
 @inlined_in_place
@@ -172,6 +184,11 @@ def _round(tables: Tables, state: State, is_first: bool) -> None:
         while _next_change_tick(tables, state) == number[place.NOW]:
             _change(tables, state, number[place.NEXT_CHANGE])
             number[place.NEXT_CHANGE] += 1
+        if number[place.BUDGET_DUE] == number[place.NOW]:
+            number[place.HAS_SNAPSHOT] = 0
+            if turn_budgets(tables, state):
+                forget_sharings(state)
+                number[place.IS_STALE] = 1
         while _next_release_tick(tables, state) == number[place.NOW]:
             release_job(tables, state, tables.release[number[place.NEXT_RELEASE], RELEASE_IN_ORDER])
             number[place.NEXT_RELEASE] += 1

@@ -10,6 +10,7 @@ from simulator.compiled import called_in_place, inlined_in_place
 from simulator.engine.kernel.state import (
     FLOOR,
     FLOW_KIND,
+    IS_EXHAUSTED,
     IS_STOPPING,
     LIMIT,
     ROOM,
@@ -18,8 +19,8 @@ from simulator.engine.kernel.state import (
     SUM_OF_WEIGHTS,
     Scratch,
 )
-from simulator.engine.kernel.tables import CAP_BYTES_PER_S, ROW_CHANNEL, ROW_MASTER, WEIGHT, Network
-from simulator.program.columns import Floats
+from simulator.engine.kernel.tables import BUDGET_ROW, CAP_BYTES_PER_S, ROW_CHANNEL, ROW_MASTER, WEIGHT, Network
+from simulator.program.columns import Floats, Ints
 
 _GROWS: Final = 0
 _SITS: Final = 1
@@ -27,42 +28,70 @@ _STOPPED: Final = 2
 
 
 @called_in_place
-def solve(network: Network, capacity: Floats, scratch: Scratch, count: int, rates: Floats, totals: Floats) -> None:  # noqa: PLR0917
+def solve(  # noqa: PLR0917
+    network: Network, capacity: Floats, budgets: Ints, scratch: Scratch, count: int, rates: Floats, totals: Floats
+) -> None:
     """Writes the rate of every flow, and what each channel grants and is asked for (shape: 2, channels).
 
     Args:
         network: kinds and rows.
         capacity: bytes/s of every channel now.
+        budgets: which are used up.
         scratch: the kinds of the flows, and room to work.
         count: how many flows there are.
         rates: the result.
         totals: the other result.
     """
-    flows, rows, floors = scratch.flows, scratch.rows, scratch.levels
-    num_rows = len(network.row)
-    for row in range(num_rows):
-        rows[row, LIMIT] = network.row_fraction[row] * capacity[network.row[row, ROW_CHANNEL]]
+    flows, floors = scratch.flows, scratch.levels
+    num_rows, num_bounds, num_hard_bounds = len(network.row), network.num_bounds[0], network.num_hard_bounds[0]
+    _write_limits(network, capacity, budgets, scratch)
     for flow in range(count):
         floors[flow, FLOOR] = 0.0
         flows[flow, STATE] = _GROWS if network.has_guarantee[flows[flow, FLOW_KIND]] else _STOPPED
-    if num_rows > network.num_bounds[0]:
+    if num_rows > num_bounds:
         _fill(network, scratch, num_rows, count, rates)
     for flow in range(count):
-        floors[flow, FLOOR] = rates[flow] if num_rows > network.num_bounds[0] else 0.0
+        floors[flow, FLOOR] = rates[flow] if num_rows > num_bounds else 0.0
         flows[flow, STATE] = _SITS if floors[flow, FLOOR] > 0.0 else _GROWS
-    _fill(network, scratch, network.num_bounds[0], count, rates)
+    _fill(network, scratch, num_bounds, count, rates)
+    if num_bounds > num_hard_bounds:
+        for flow in range(count):
+            floors[flow, FLOOR] = rates[flow]
+            flows[flow, STATE] = _SITS if rates[flow] > 0.0 else _GROWS
+            if not network.has_soft_bound[flows[flow, FLOW_KIND]]:
+                flows[flow, STATE] = _STOPPED
+        _fill(network, scratch, num_hard_bounds, count, rates)
+    _add_up(network, capacity, scratch, count, rates, totals)
+
+
+@inlined_in_place
+def _write_limits(network: Network, capacity: Floats, budgets: Ints, scratch: Scratch) -> None:
+    """The limit of every row now."""
+    rows = scratch.rows
+    for row in range(len(network.row)):
+        rows[row, LIMIT] = network.row_fraction[row]
+        if rows[row, LIMIT] != np.inf:
+            rows[row, LIMIT] *= capacity[network.row[row, ROW_CHANNEL]]
+    for budget in range(len(budgets)):
+        if budgets[budget, IS_EXHAUSTED]:
+            rows[network.budget[budget, BUDGET_ROW], LIMIT] = 0.0
+
+
+@inlined_in_place
+def _add_up(network: Network, capacity: Floats, scratch: Scratch, count: int, rates: Floats, totals: Floats) -> None:  # noqa: PLR0917
+    """What each channel grants and is asked for."""
     for channel in range(len(capacity)):
         totals[0, channel] = totals[1, channel] = 0.0
     for flow in range(count):
-        kind = flows[flow, FLOW_KIND]
+        kind = scratch.flows[flow, FLOW_KIND]
         alone = network.kind[kind, CAP_BYTES_PER_S]
         for channel in range(len(capacity)):
             if network.crosses[kind, channel]:
-                alone = min(alone, capacity[channel])
+                alone = min(alone, capacity[channel] / network.usage[kind, channel])
         for channel in range(len(capacity)):
             if network.crosses[kind, channel]:
-                totals[0, channel] += rates[flow]
-                totals[1, channel] += alone
+                totals[0, channel] += rates[flow] * network.usage[kind, channel]
+                totals[1, channel] += alone * network.usage[kind, channel]
 
 
 @called_in_place
@@ -94,12 +123,14 @@ def _level(network: Network, scratch: Scratch, num_rows: int, count: int, rates:
     level, flows, rows = np.inf, scratch.flows, scratch.rows
     for row in range(num_rows):
         fixed = weight = 0.0
+        channel = network.row[row, ROW_CHANNEL]
         for flow in range(count):
-            if _is_member(network, row, flows[flow, FLOW_KIND]):
+            kind = flows[flow, FLOW_KIND]
+            if _is_member(network, row, kind):
                 if flows[flow, STATE] == _GROWS:
-                    weight += network.kind[flows[flow, FLOW_KIND], WEIGHT]
+                    weight += network.kind[kind, WEIGHT] * network.usage[kind, channel]
                 else:
-                    fixed += rates[flow]
+                    fixed += rates[flow] * network.usage[kind, channel]
         room = rows[row, LIMIT] - fixed
         rows[row, ROOM], rows[row, SUM_OF_WEIGHTS] = room if room > 0.0 else 0.0, weight
         if weight > 0.0:

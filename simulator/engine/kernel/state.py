@@ -39,17 +39,19 @@ FLOOR, STOP = range(2)
 LIMIT, ROOM, SUM_OF_WEIGHTS = range(3)
 """Columns of `Scratch.rows`."""
 LEFT, RATE = range(2)
-"""Columns of `State.moving`. LEFT: bytes, or ticks * hertz of a compute task."""
+"""Columns of `State.moving` and `Resources.budget_moving`. LEFT: bytes, or ticks * hertz of a compute task."""
+BUDGET_SINCE, BEGIN, DUE, IS_EXHAUSTED = range(4)
+"""Columns of `Resources.budget`. BEGIN: of the next period; DUE: when it begins or the budget is used up, or NEVER."""
 
 (NOW, NUM_OPEN, NUM_ENDED, FREE, FRESH, READY, INSTANTS, NUM_FLOWS, NUM_BACKGROUND, FLOW_END, NEXT_RELEASE, NEXT_CHANGE,
  NUM_WAITING, NUM_IN_FLIGHT, TASKS_IN_FLIGHT, ROWS_USED, RATES_USED, IS_STALE, HAS_SHARED, SHARING, NUM_CONTENDED,
  CHECKPOINT, TOUCHED, HAS_SNAPSHOT, SNAPSHOT, NUM_REPLAYED, ROWS_NEEDED, RECORDS_NEEDED, RATES_NEEDED, ALL_ROWS,
- MOST_IN_FLIGHT, NUM_NUMBERS) = range(32)  # fmt: skip
+ MOST_IN_FLIGHT, BUDGET_DUE, NUM_NUMBERS) = range(33)  # fmt: skip
 """Places in `State.number`. FREE, READY and INSTANTS head chains of records; FRESH counts records that were never used;
 IS_STALE: the rates must be shared out anew; SHARING: the remembered sharing that holds now; CHECKPOINT: the instance
 whose last task ended at this tick; TOUCHED: the last instance of which anything changed since the checkpoint before;
 SNAPSHOT: which of the two snapshots was taken then, if HAS_SNAPSHOT; ALL_ROWS: the tasks of all releases;
-MOST_IN_FLIGHT: jobs that may run at once, NEVER for any number."""
+MOST_IN_FLIGHT: jobs that may run at once, NEVER for any number; BUDGET_DUE: the first tick at which a budget is due."""
 
 NUM_SHARINGS: Final = 1024
 """Sharings remembered, a power of 2. One more place is for sharings of too many flows."""
@@ -98,6 +100,10 @@ class Resources(NamedTuple):
     """Shape: background flows, columns."""
     background_moving: Floats
     """Shape: background flows, columns."""
+    budget: Ints
+    """Shape: budgets, columns."""
+    budget_moving: Floats
+    """Shape: budgets, columns."""
 
 
 class Sharings(NamedTuple):
@@ -168,11 +174,12 @@ def initial_state(program: Program, tables: Tables, *, num_rows: int, num_record
     releases = len(streams.release_tick)
     number = np.zeros(NUM_NUMBERS, dtype=np.int64)
     number[[NOW, FREE, READY, INSTANTS, CHECKPOINT, TOUCHED]] = NONE
-    number[FLOW_END] = NEVER
+    number[[FLOW_END, BUDGET_DUE]] = NEVER
     number[NUM_OPEN] = releases
     number[ALL_ROWS] = np.sum(np.diff(program.job_offsets)[streams.release_job])
     number[MOST_IN_FLIGHT] = NEVER if np.any(streams.in_flight == NONE) else np.sum(streams.in_flight)
     number[SHARING] = NUM_SHARINGS
+    zeros = np.zeros(len(resources.budget_master), dtype=np.int64)
     release = np.full((releases, NUM_RELEASE_COLUMNS), NONE, dtype=np.int64)
     release[:, STATUS] = ReleaseStatus.PENDING
     unit = np.zeros((units, 3), dtype=np.int64)
@@ -196,6 +203,8 @@ def initial_state(program: Program, tables: Tables, *, num_rows: int, num_record
             waiting=np.empty(releases, dtype=np.int64),
             background=np.zeros((len(background), 2), dtype=np.int64),
             background_moving=np.zeros((len(background), 2)),
+            budget=np.stack([zeros, resources.budget_period_ticks, zeros + NEVER, zeros], axis=1),
+            budget_moving=np.stack([resources.budget_bytes, np.zeros(len(zeros))], axis=1),
         ),
         sharings=Sharings(
             keys=np.full((NUM_SHARINGS, 2), NONE, dtype=np.int64),

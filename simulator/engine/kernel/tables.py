@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from simulator.program import NONE, Program
-from simulator.program.columns import Floats, Ints, offsets_of, successors_of
+from simulator.program.columns import Bools, Floats, Ints, offsets_of, successors_of
 from simulator.program.folded import FoldedTasks, Templates
 from simulator.units import TICKS_PER_SECOND
 
@@ -44,6 +44,8 @@ WEIGHT, CAP_BYTES_PER_S = range(2)
 """Columns of `Network.kind`."""
 ROW_CHANNEL, ROW_MASTER = range(2)
 """Columns of `Network.row`. ROW_MASTER: NONE for all."""
+PERIOD_TICKS, BUDGET_ROW = range(2)
+"""Columns of `Network.budget`. BUDGET_ROW: its row among those of the network."""
 
 UNLIMITED: Final = 2**62
 
@@ -57,14 +59,23 @@ class Network(NamedTuple):
     """Per kind."""
     crosses: Any
     """Booleans (shape: kinds, channels)."""
+    usage: Floats
+    """What a byte takes of each channel that it crosses (shape: kinds, channels)."""
     has_guarantee: Any
     """Boolean per kind."""
+    has_soft_bound: Any
+    """Boolean per kind: whether its master has a soft maximum on a channel of its route."""
     row: Ints
-    """Every channel, then the maximum shares, then the minimum shares (shape: rows, columns)."""
+    """Every channel, then hard maximum shares, budgets, soft maximum shares, minimum shares (shape: rows, columns)."""
     row_fraction: Floats
-    """Limit of a row, as a fraction of the capacity of its channel."""
+    """Limit of a row, as a fraction of the capacity of its channel; infinity for a budget, which is not used up."""
+    num_hard_bounds: Ints
+    """How many rows are channels, hard maximum shares or budgets (shape: 1)."""
     num_bounds: Ints
     """How many rows are no minimum shares (shape: 1)."""
+    budget: Ints
+    """Shape: budgets, columns."""
+    budget_bytes: Floats
 
 
 class Tables(NamedTuple):
@@ -217,23 +228,38 @@ def _network(program: Program, kinds: tuple[Ints, Ints, Floats]) -> Network:
     resources = program.resources
     route, master, cap = kinds
     channels = len(resources.channel_names)
-    crosses = np.zeros((len(route), channels), dtype=np.bool_)
+    usage = np.zeros((len(route), channels))
     for kind, number in enumerate(route.tolist()):
-        crosses[kind, list(resources.route(number))] = True
-    bounded, guaranteed = resources.share_maximum < 1, resources.share_minimum > 0
-    guarantee = np.zeros((len(resources.master_names), channels), dtype=np.bool_)
-    guarantee[resources.share_master[guaranteed], resources.share_channel[guaranteed]] = True
-    shares = [np.flatnonzero(bounded), np.flatnonzero(guaranteed)]
+        usage[kind, list(resources.route(number))] = resources.usage(number)
+    crosses = usage > 0
+    is_bound, num_budgets = resources.share_maximum < 1, len(resources.budget_master)
+    hard = np.flatnonzero(is_bound & ~resources.share_is_soft)
+    soft = np.flatnonzero(is_bound & resources.share_is_soft)
+    guaranteed = np.flatnonzero(resources.share_minimum > 0)
+
+    def concerns(shares: Ints) -> Bools:
+        """Which kinds have one of some shares on their route."""
+        pairs = np.zeros((len(resources.master_names), channels), dtype=np.bool_)
+        pairs[resources.share_master[shares], resources.share_channel[shares]] = True
+        return np.asarray(np.any(pairs[master] & crosses, axis=1))
+
+    def rows(of_channels: Ints, of_shares: Ints, of_budgets: Ints) -> Ints:
+        return np.concatenate([of_channels, of_shares[hard], of_budgets, of_shares[soft], of_shares[guaranteed]])
+
+    num_hard_bounds = channels + len(hard) + num_budgets
     return Network(
         kind=np.stack([resources.master_weight[master], cap], axis=1),
         master=master,
         crosses=crosses,
-        has_guarantee=np.any(guarantee[master] & crosses, axis=1),
-        row=np.stack([
-            np.concatenate([np.arange(channels), *(resources.share_channel[rows] for rows in shares)]),
-            np.concatenate([np.full(channels, NONE), *(resources.share_master[rows] for rows in shares)]),
-        ], axis=1),
-        row_fraction=np.concatenate([np.ones(channels), resources.share_maximum[bounded],
-                                     resources.share_minimum[guaranteed]]),
-        num_bounds=np.array([channels + len(shares[0])]),
+        usage=usage,
+        has_guarantee=concerns(guaranteed),
+        has_soft_bound=concerns(soft),
+        row=np.stack([rows(np.arange(channels), resources.share_channel, resources.budget_channel),
+                      rows(np.full(channels, NONE), resources.share_master, resources.budget_master)], axis=1),
+        row_fraction=np.concatenate([np.ones(channels), resources.share_maximum[hard], np.full(num_budgets, np.inf),
+                                     resources.share_maximum[soft], resources.share_minimum[guaranteed]]),
+        num_hard_bounds=np.array([num_hard_bounds]),
+        num_bounds=np.array([num_hard_bounds + len(soft)]),
+        budget=np.stack([resources.budget_period_ticks, np.arange(num_budgets) + channels + len(hard)], axis=1),
+        budget_bytes=resources.budget_bytes,
     )  # fmt: skip
