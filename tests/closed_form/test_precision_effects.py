@@ -6,8 +6,6 @@ say how far the simulation may be off, and each is wider than what it reaches to
 
 from __future__ import annotations
 
-from functools import cache
-
 import pytest
 
 import simulator
@@ -23,17 +21,14 @@ A100 = {
     "dram.width_bits": 5120, "dram.rate": "3186 MT/s", "dram.sustained_fraction": 0.81, "sram.l2.capacity": "40 MiB",
     "host.clock": "3 GHz",
 }  # fmt: skip
-"""What an A100 80GB has otherwise than the GPU of Orin, which is of the same family (1,024 FP16 MAC per cycle and SM)."""
+"""What an A100 80GB has otherwise than the GPU of Orin: one family, both with 1,024 FP16 MAC per cycle and SM."""
 
 
-def ampere() -> Chip:
-    return simulator.load_chip("orin-agx-64gb", overrides=A100)
-
-
-def gemm_us(chip: Chip, runtime: str, precision: str, rows: int, outputs: int, inputs: int) -> float:
-    """Microseconds of one product on an idle chip, from its launch on."""
+def product_us(runtime: str, precision: str, rows: int) -> float:
+    """Microseconds of y[rows, 12288] = x[rows, 4096] W on an idle A100, from its launch on."""
+    chip = simulator.load_chip("orin-agx-64gb", overrides=A100)
     platform = Platform(chip, simulator.load_runtime(runtime))
-    graph = OperatorGraph("product", [MatMul("product", (), rows=rows, inputs=inputs, outputs=outputs)], [])
+    graph = OperatorGraph("product", [MatMul("product", (), rows=rows, inputs=4096, outputs=12288)], [])
     phase = PhaseGraph("prefill", precision, rows, (Block(graph, 1),))
     program = lower([Demand(WorkloadGraph("product", (phase,), {}, 0))], platform, one_after_another(1))
     enqueue_s = platform.runtime.enqueue.value / chip.host.clock.value
@@ -46,16 +41,7 @@ def phase_ms(result: Result, name: str) -> float:
     return phase.latency_ticks / 1e9
 
 
-@cache
-def run_ms(chip: str, workload: str, runtime: str, precision: str, prompt_tokens: int) -> tuple[float, float]:
-    """Milliseconds of prefill and of one decoded token."""
-    result = simulator.run(
-        chip, workload, runtime=runtime, precision=precision, prompt_tokens=prompt_tokens, decode_tokens=1
-    )
-    return phase_ms(result, "prefill"), phase_ms(result, "decode")
-
-
-# weights in 4 bits, activations in 16 ----------------------------------------------------------------------------------
+# weights in 4 bits, activations in 16 --------------------------------------------------------------------------------
 
 # y[m, 12288] = x[m, 4096] W on A100 in microseconds, BF16 and W4A16: TensorRT-LLM tables of aiconfigurator
 # [roadline-op-fit]. With few rows the table's weights lie partly in the L2, which the simulation does not credit.
@@ -65,13 +51,13 @@ MEASURED_US = {64: (72.465, 45.056), 256: (104.516, 128.0), 1024: (410.078, 458.
 @pytest.mark.parametrize(("rows", "measured"), MEASURED_US.items())
 def test_products_in_16_and_4_bits_take_as_long_as_on_a100(rows: int, measured: tuple[float, float]) -> None:
     for precision, expected_us in zip(("bf16", "w4a16"), measured, strict=True):
-        assert gemm_us(ampere(), "tensorrt-llm", precision, rows, 12288, 4096) == pytest.approx(expected_us, rel=0.20)
+        assert product_us("tensorrt-llm", precision, rows) == pytest.approx(expected_us, rel=0.20)
 
 
 @pytest.mark.parametrize("runtime", ["tensorrt-llm", "vllm"])
 def test_four_bit_weights_gain_with_few_rows_and_nothing_from_256_rows_on(runtime: str) -> None:
     def gain(rows: int) -> float:
-        sixteen, four = (gemm_us(ampere(), runtime, name, rows, 12288, 4096) for name in ("bf16", "w4a16"))
+        sixteen, four = (product_us(runtime, name, rows) for name in ("bf16", "w4a16"))
         return sixteen / four
 
     # One row: bytes fall by 16 / 4.125 = 3.88, of which launch and conversion keep a part back.
@@ -84,11 +70,11 @@ def test_four_bit_weights_gain_with_few_rows_and_nothing_from_256_rows_on(runtim
 def test_eight_bit_products_keep_their_gain_at_any_number_of_rows() -> None:
     # A100, W8A8 over BF16 at m = 256, 1024, 4096 [roadline-op-fit]: 104.5 / 62.5, 410 / 226, 1607 / 829
     for rows, measured in ((256, 1.67), (1024, 1.81), (4096, 1.94)):
-        sixteen, eight = (gemm_us(ampere(), "tensorrt-llm", name, rows, 12288, 4096) for name in ("bf16", "w8a8"))
+        sixteen, eight = (product_us("tensorrt-llm", name, rows) for name in ("bf16", "w8a8"))
         assert sixteen / eight == pytest.approx(measured, rel=0.15)
 
 
-# INT8 against FP16 -----------------------------------------------------------------------------------------------------
+# INT8 against FP16 ---------------------------------------------------------------------------------------------------
 
 
 def with_int8(*, multiplies: bool = True, converts: bool = False) -> Chip:
@@ -147,7 +133,7 @@ def test_int8_without_multipliers_gains_in_decode_and_not_in_prefill() -> None:
     assert 1.6 < int8_gain(chip, "qwen3-4b", "vllm", 512, "decode") < 1.82
 
 
-# Qwen3-4B on Thor, 364 tokens ------------------------------------------------------------------------------------------
+# Qwen3-4B on Thor, 364 tokens ----------------------------------------------------------------------------------------
 
 # TensorRT Edge-LLM v0.4 [edge-llm-v09]: prefill 116.2 ms in W4A16 and 22.9 ms in NVFP4; decode 76.4 and 90.2 tokens per
 # second. At that version the head was quantised with NVFP4 and FP16 with W4A16 [roadline-e2e-fit].
@@ -177,7 +163,7 @@ def test_the_rows_of_v0_4_agree_with_the_lower_clock_of_thor() -> None:
     assert decode == pytest.approx(1e3 / 76.4, rel=0.05)
 
 
-# stacks ----------------------------------------------------------------------------------------------------------------
+# stacks --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,5 +171,7 @@ def test_the_rows_of_v0_4_agree_with_the_lower_clock_of_thor() -> None:
 )
 def test_stacks_decode_llama2_on_orin_as_measured(runtime: str, precision: str, tokens_per_s: float) -> None:
     # Llama-2-7B after 4 tokens [awq]. The gain of W4A16 is 3.24 where bytes say 3.56 with a head in FP16.
-    _, decode_ms = run_ms("orin-agx-64gb", "llama2-7b", runtime, precision, 4)
-    assert decode_ms == pytest.approx(1e3 / tokens_per_s, rel=0.07)
+    result = simulator.run(
+        "orin-agx-64gb", "llama2-7b", runtime=runtime, precision=precision, prompt_tokens=4, decode_tokens=1
+    )
+    assert phase_ms(result, "decode") == pytest.approx(1e3 / tokens_per_s, rel=0.07)
