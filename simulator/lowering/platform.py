@@ -238,6 +238,17 @@ class Platform:
         kernel = self.kernel(used.name)
         return self.dtype(self.chip.cluster.path(kernel.path), kernel.dtype)
 
+    def multiplied(self, used: Precision) -> Precision:
+        """The format of activations in the kernel of a precision, with the scales of its weights if they are alike."""
+        dtype = self.multiplied_in(used)
+        return used if used.weights == dtype else Precision(dtype, dtype)
+
+    def quantises(self, used: Precision) -> bool:
+        """Whether software narrows activations for the kernel of a precision: it must, and the path does not."""
+        dtype = self.multiplied_in(used)
+        in_path = self.chip.cluster.path(self.kernel(used.name).path).converts_in_path
+        return DTYPE_BITS[dtype] < 8 * used.activation_bytes and dtype not in in_path
+
     def attention_dtype(self, path: MatrixPath, kernel: Kernel) -> Dtype:
         """The dtype of attention: a 16-bit format, or that of the matrices on a chip that has no 16-bit format."""
         for candidate in ("fp16", "bf16"):
@@ -258,11 +269,15 @@ class Platform:
         """The precision of the LM head under this runtime."""
         return body if self.runtime.head_precision == "body" else precision(self.runtime.head_precision)
 
+    def matrix_precision(self, role: str, body: Precision) -> Precision:
+        """The precision of a matrix: the LM head may have one of its own."""
+        return self.head_precision(body) if role == "head" else body
+
     @cached_property
-    def kv_bytes(self) -> int:
-        """Bytes of one element of the KV cache."""
-        return int(precision(self.runtime.kv_precision).matrix_bytes(1, 1))
+    def kv_precision(self) -> Precision:
+        """The precision of the KV cache."""
+        return precision(self.runtime.kv_precision)
 
     def cache_bytes(self, elements: Size) -> Size:
-        """Bytes of elements of the KV cache."""
-        return elements * self.kv_bytes
+        """Bytes of so many elements of the KV cache, with their scales."""
+        return self.kv_precision.tensor_bytes(elements)
