@@ -46,6 +46,8 @@ def run(
     *,
     runtime: Runtime | str | Path | None = None,
     precision: PrecisionChoice = None,
+    kv_precision: str | None = None,
+    head_precision: str | None = None,
     prompt_tokens: int | None = None,
     decode_tokens: int | None = None,
     engine: EngineName = "auto",
@@ -62,6 +64,8 @@ def run(
         workload: a workload, a name, or a path.
         runtime: a runtime, a name, or a path; None takes the usual one of the chip.
         precision: precision of the decoder's matrices, or a mapping from phases to precisions.
+        kv_precision: precision of the KV cache; None keeps that of the runtime.
+        head_precision: precision of the LM head, or `body` for that of the other matrices; None as above.
         prompt_tokens: tokens of the prefill; None keeps those of the workload.
         decode_tokens: decoded tokens; None keeps those of the workload.
         engine: `reference`, `compiled`, or `auto` for the quickest there is.
@@ -81,6 +85,8 @@ def run(
         workload if isinstance(workload, Workload) else known.load_workload(workload),
         stack if isinstance(stack, Runtime) else known.load_runtime(stack),
         precision=precision,
+        kv_precision=kv_precision,
+        head_precision=head_precision,
         prompt_tokens=prompt_tokens,
         decode_tokens=decode_tokens,
         seed=seed,

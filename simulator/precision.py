@@ -15,25 +15,36 @@ if TYPE_CHECKING:  # numpy is slow to import, and listing a catalogue needs none
     from simulator.variants import Size
 
 Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "nvfp4"]
-"""A number format that a matrix engine multiplies."""
+"""A number format that a matrix engine multiplies; `nvfp4` stands for 4-bit floats with any block scale."""
 
 DTYPE_BITS: dict[Dtype, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "nvfp4": 4}
 
 
 @dataclass(frozen=True)
 class Precision:
-    """A storage format of weights and activations; what multiplies them is a matter of the runtime's kernel.
+    """A storage format of weights, activations or a KV cache; what multiplies them is a matter of the runtime's kernel.
 
     A matrix [n, k] of weights takes `n * k * weight_bits / 8` bytes, and `scale_bytes` for each group of `group`
     elements along k (`group` 0: one scale per row of n, or none if `scale_bytes` is 0).
     """
 
     name: str
-    weight_bits: int
-    scale_bytes: int
-    group: int
-    activation_bytes: int
-    """Bytes per activation element as it is kept between kernels; quantising happens inside a kernel."""
+    weights: Dtype
+    """The format of an element."""
+    scale_bytes: int = 0
+    group: int = 0
+    activation_bytes: int = 2
+    """Bytes per activation element as it is kept between kernels."""
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of an element without its scale."""
+        return DTYPE_BITS[self.weights]
+
+    @property
+    def element_bytes(self) -> float:
+        """Bytes of an element with its part of a group's scale; scales of whole rows are not worth a count."""
+        return self.weight_bits / 8 + (self.scale_bytes / self.group if self.group else 0)
 
     def matrix_bytes(self, rows: Size, columns: Size) -> Size:
         """Bytes of a weight matrix of `rows` outputs and `columns` inputs, exact.
@@ -45,21 +56,38 @@ class Precision:
         groups = rows * (-(-columns // self.group) if self.group else 1)
         return -(-elements * self.weight_bits // 8) + groups * self.scale_bytes
 
+    def tensor_bytes(self, elements: Size) -> Size:
+        """Bytes of so many elements with their scales: a part of a KV cache, or activations that were quantised.
+
+        >>> precision("mxfp8").tensor_bytes(64)
+        66
+        """
+        groups = -(-elements // self.group) if self.group else 0
+        return -(-elements * self.weight_bits // 8) + groups * self.scale_bytes
+
 
 # Group sizes and scale widths: [edge-llm-v09] and [awq] for w4a16 (g128, FP16 scales), [ridge] for NVFP4 (16 elements,
-# one byte) and MXFP8 (32 elements, one byte). FP8 and INT8 keep one scale per tensor, which is not worth a byte count.
+# one byte), MXFP4 and MXFP8 (32 elements, one byte), [qserve] for w4a8, [llama.cpp] for q4_0 and q8_0 (32 elements, one
+# FP16 scale). int8 and int4 are for KV caches: one FP16 scale per head and token, taken as 128 elements. FP8 and w8a8
+# keep one scale per tensor or row, which is not worth a byte count.
 PRECISIONS: dict[str, Precision] = {
     entry.name: entry
     for entry in (
-        Precision("fp32", 32, 0, 0, 4),
-        Precision("fp16", 16, 0, 0, 2),
-        Precision("bf16", 16, 0, 0, 2),
-        Precision("fp8", 8, 0, 0, 2),
-        Precision("w8a8", 8, 0, 0, 2),
-        Precision("w8a16", 8, 0, 0, 2),
-        Precision("w4a16", 4, 2, 128, 2),
-        Precision("nvfp4", 4, 1, 16, 2),
-        Precision("mxfp8", 8, 1, 32, 2),
+        Precision("fp32", "fp32", activation_bytes=4),
+        Precision("fp16", "fp16"),
+        Precision("bf16", "bf16"),
+        Precision("fp8", "fp8"),
+        Precision("w8a8", "int8"),
+        Precision("w8a16", "int8"),
+        Precision("w4a16", "int4", scale_bytes=2, group=128),
+        Precision("w4a8", "int4", scale_bytes=2, group=128),
+        Precision("nvfp4", "nvfp4", scale_bytes=1, group=16),
+        Precision("mxfp4", "nvfp4", scale_bytes=1, group=32),
+        Precision("mxfp8", "fp8", scale_bytes=1, group=32),
+        Precision("int8", "int8", scale_bytes=2, group=128),
+        Precision("int4", "int4", scale_bytes=2, group=128),
+        Precision("q8_0", "int8", scale_bytes=2, group=32),
+        Precision("q4_0", "int4", scale_bytes=2, group=32),
     )
 }
 

@@ -19,6 +19,9 @@ class MatrixPath(Spec):
 
     macs_per_cycle: dict[Dtype, Count] = Field(min_length=1)
     """Dense multiply-accumulates per cycle of one cluster, by dtype. What is not listed must be converted first."""
+    converts_in_path: tuple[Dtype, ...] = ()
+    """Formats that the path converts by itself on the way in and out, at its own rate: it expands weights of these
+    formats, quantises activations to them and scales the results. All other conversion is vector work."""
     tile_m: Whole
     """Rows of activations in the smallest tile; fewer rows are padded."""
     tile_n: Whole

@@ -1,4 +1,4 @@
-"""SRAM levels of a chip; its DRAM is in `simulator.chip.dram`."""
+"""Memories of a chip: SRAM levels and DRAM."""
 
 from __future__ import annotations
 

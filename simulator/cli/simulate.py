@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     metavar="P",
     help="Precision of the decoder's matrices, such as nvfp4, or of phases, such as vision=fp8,action=fp8.",
 )
+@click.option("--kv-precision", metavar="P", help="Precision of the KV cache; without it that of the runtime.")
+@click.option(
+    "--head-precision", metavar="P", help="Precision of the LM head, or body; without it that of the runtime."
+)
 @click.option("--prompt", "prompt_tokens", metavar="N", type=click.IntRange(min=1), help="Prompt tokens.")
 @click.option("--decode", "decode_tokens", metavar="N", type=click.IntRange(min=1), help="Decoded tokens.")
 @click.option(
@@ -87,7 +91,7 @@ def run_command(
         raise click.UsageError("name a scenario, or a chip and a workload: --chip NAME --workload NAME")
     if scenario is not None and (chip or workload or given):
         extra = [name for name, value in (("chip", chip), ("workload", workload)) if value] + list(given)
-        words = ", ".join(f"--{name.removesuffix('_tokens')}" for name in extra)
+        words = ", ".join(f"--{name.removesuffix('_tokens').replace('_', '-')}" for name in extra)
         raise click.UsageError(f"a scenario names its own chip and streams, so it does not go with {words}")
     if "=" in given.get("precision", ""):
         given["precision"] = _by_phase(given["precision"])

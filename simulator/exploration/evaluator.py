@@ -224,7 +224,7 @@ class Evaluator:
         per_layer, ends = np.broadcast_arrays(layer, embedding + output)
         sizes = self._sizes({name: group[name] for name in SIZES})
         elements_of_cache = cache_elements(sizes, group["layers"][:, None], self.prompt_tokens + self.decode_tokens)
-        cache_bytes = np.asarray(elements_of_cache)[:, 0] * self._platform.kv_bytes
+        cache_bytes = self._platform.cache_bytes(np.asarray(elements_of_cache)[:, 0])
         total: Ints = group["layers"] * per_layer[family.kind, 0] + ends[family.kind, 0] + cache_bytes
         # Sizes of a study may be so large that whole numbers wrap round; as floats they do not.
         elements = group["layers"].astype(np.float64) * group["hidden"] * group["ffn_width"] * group["experts"]

@@ -49,7 +49,7 @@ class Roofline:
         if macs_per_s is None:
             raise SpecError(f"precision: {precision_name} multiplies in {kernel.dtype}, which {chip.name} does not")
         stored, kept = precision(precision_name), precision(runtime.kv_precision)
-        return cls(2 * macs_per_s, chip.dram.sustained_bytes_per_s, stored.weight_bits / 8, kept.activation_bytes)
+        return cls(2 * macs_per_s, chip.dram.sustained_bytes_per_s, stored.weight_bits / 8, kept.element_bytes)
 
     def prefill_s(self, columns: Columns, prompt_tokens: int) -> Floats:
         """Seconds of the prefill of each model.

@@ -17,7 +17,7 @@ from simulator.terms import Fusion
 from simulator.variants import Size, smallest
 
 ElementwiseKind = Literal[
-    "norm", "head_norm", "rope", "gated_activation", "activation", "add", "routing", "combine"
+    "norm", "head_norm", "rope", "gated_activation", "activation", "add", "routing", "combine", "quantise"
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from simulator.graph import OperatorGraph
 from simulator.lowering.kernel import NOTHING_KEPT, Kept, KernelWork, group_operators, kernel_work
 from simulator.lowering.platform import Platform
+from simulator.lowering.quantise import with_quantisation
 from simulator.lowering.residency import Activation, activations_of, resident_bytes
 from simulator.precision import Precision
 from simulator.program.program import Floats, Ints
@@ -105,6 +106,7 @@ def lower_block(graph: OperatorGraph, platform: Platform, body: Precision, kept:
     Raises:
         SpecError: when the platform cannot run the precision.
     """
+    graph = with_quantisation(graph, platform, body)
     kernels = group_operators(graph, platform.runtime.fusions)
     tensors = activations_of(graph, kernels, body.activation_bytes)
     resident = resident_bytes(tensors, len(kernels), platform.activation_room_bytes)

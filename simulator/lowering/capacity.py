@@ -26,7 +26,7 @@ def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[tuple[str,
             components[component] = max(components.get(component, 0), stored_bytes)
         needs += [(f"{demand.graph.name} {name} weights", size_bytes) for name, size_bytes in components.items()]
         if demand.graph.kv_elements:
-            cache_bytes = demand.graph.kv_elements * platform.kv_bytes * demand.in_flight
+            cache_bytes = int(platform.cache_bytes(demand.graph.kv_elements)) * demand.in_flight
             needs.append((f"{demand.graph.name} kv cache", cache_bytes))
     return needs
 
@@ -57,7 +57,7 @@ def stored_weight_bytes(operators: Iterable[tuple[Operator, Size]], body: Precis
     total: Size = 0
     for operator, repeats in operators:
         if isinstance(operator, MatMul):
-            used = platform.head_precision(body) if operator.role == "head" else body
+            used = platform.matrix_precision(operator.role, body)
             is_the_table = operator.shares_weights and used.weight_bits == 8 * body.activation_bytes
             if not is_the_table:
                 total = total + repeats * matrix_bytes(operator, used)

@@ -21,6 +21,7 @@ LANE_OPERATIONS: dict[ElementwiseKind, int] = {
     "add": 1,
     "routing": 6,  # softmax, and two passes of maximum for the experts that are picked
     "combine": 1,  # per operand
+    "quantise": 3,  # largest magnitude, product with the scale, rounding
 }
 """Simple vector operations per element: the arithmetic of the definition, one multiply-add each."""
 
@@ -33,6 +34,7 @@ SPECIAL_FUNCTIONS: dict[ElementwiseKind, int] = {
     "add": 0,
     "routing": 1,
     "combine": 0,
+    "quantise": 0,  # one reciprocal per row or group, not per element
 }
 """Special functions per element."""
 
@@ -42,31 +44,34 @@ SOFTMAX_LANE_OPERATIONS = 4
 
 def matrix_cycles(
     rows: Size, inputs: Size, outputs: Size, *, cluster: Cluster, path: MatrixPath, dtype: Dtype,
-    achieved_fraction: float, tile_rows: int, matrices: Size = 1,
+    achieved_fraction: float, tile_rows: Size, tile_columns: int = 1, tile_cost_cycles: float = 0.0,
+    splits_depth: bool = True, matrices: Size = 1,
 ) -> Amount:  # fmt: skip
     """Amount of y[rows, outputs] = x[rows, inputs] · W on a matrix path, for so many independent matrices.
 
-    Output tiles of p x q are dealt to S clusters in waves; with fewer tiles than clusters the depth is split, so that
-    every cluster has a share.
+    Output tiles of p x q are dealt to S clusters in waves; with fewer tiles than clusters the depth is split, if the
+    kernel can, so that every cluster has a share.
 
-    Formula:  tiles = matrices ceil(m/p) ceil(n/q);  t = p q k' / (e M) * ceil(tiles/S)            tiles >= S
-              t = p q ceil(k'/(tk s)) tk / (e M), s = S // tiles                          tiles <  S
-              with k' = k rounded up to the tile depth tk, M = MAC/cycle of a cluster, e = achieved fraction
-    Source:   [roadline-op-fit] section 3.1 (tiles and waves), [roadline-e2e-fit] section 3.1 (rows padded to the kernel
-              tile, one fraction per path)
+    Formula:  tiles = matrices ceil(m/p) ceil(n/q);  t = (p q k' / (e M) + c) * ceil(tiles/S)      tiles >= S
+              t = p q ceil(k'/(tk s)) tk / (e M) + c, s = S // tiles                      tiles <  S
+              with k' = k rounded up to the tile depth tk, M = MAC/cycle of a cluster, e = achieved fraction,
+              c = cycles of a tile beside its products
+    Source:   [roadline-op-fit] section 3.1 (tiles, waves and their fixed cost), [roadline-e2e-fit] section 3.1 (rows
+              padded to the kernel tile, one fraction per path)
     Valid:    the achieved fraction stands for everything inside a tile (operand feed, issue)
 
     Returns:
         Amount; all clusters work together.
     """
-    tile_m = max(tile_rows, round(path.tile_m.value))
-    tile_n, tile_k = round(path.tile_n.value), round(path.tile_k.value)
+    tile_m = largest(tile_rows, round(path.tile_m.value))
+    tile_n, tile_k = max(tile_columns, round(path.tile_n.value)), round(path.tile_k.value)
     clusters = round(cluster.count.value)
     rate = path.macs_per_cycle[dtype].value * achieved_fraction
     tiles = matrices * -(-rows // tile_m) * -(-outputs // tile_n)
     depth_tiles = -(-inputs // tile_k)
-    in_waves = tile_m * tile_n * depth_tiles * tile_k / rate * -(-tiles // clusters)
-    in_depth = tile_m * tile_n * -(-depth_tiles // largest(clusters // tiles, 1)) * tile_k / rate
+    in_waves = (tile_m * tile_n * depth_tiles * tile_k / rate + tile_cost_cycles) * -(-tiles // clusters)
+    parts = largest(clusters // tiles, 1) if splits_depth else 1
+    in_depth = tile_m * tile_n * -(-depth_tiles // parts) * tile_k / rate + tile_cost_cycles
     cycles: Amount = choose(tiles >= clusters, in_waves, in_depth)
     return cycles
 
@@ -100,14 +105,32 @@ def vector_cycles(
     return cycles
 
 
-def conversion_cycles(inputs: Size, outputs: Size, cluster: Cluster) -> Amount:
-    """Amount to convert a matrix of weights to the format in which it is multiplied, once per load.
+def conversion_cycles(elements: Amount, cluster: Cluster) -> Amount:
+    """Amount to convert stored elements (weights, keys and values) to the format in which they are multiplied.
 
-    Formula:  t = n k / (lanes S)
+    Formula:  t = elements / (lanes S)
     Source:   [roadline-e2e-fit] section 2: unpacking four bits limits decode on no board
-    Status:   assumed, one operation per weight
+    Status:   assumed, one operation per element (range 0.5 to 2)
     """
-    return vector_cycles(inputs * outputs, 0, 0, cluster)
+    return vector_cycles(elements, 0, 0, cluster)
+
+
+def quantise_cycles(elements: Amount, cluster: Cluster) -> Amount:
+    """Amount to quantise 16-bit elements (activations, new keys and values) to a narrower format.
+
+    Formula:  t = 3 elements / (lanes S): largest magnitude of the group, product with the scale, rounding
+    Source:   definition of dynamic quantisation, one operation each
+    """
+    return vector_cycles(LANE_OPERATIONS["quantise"] * elements, 0, 0, cluster)
+
+
+def dequantise_cycles(elements: Amount, cluster: Cluster) -> Amount:
+    """Amount to turn integer accumulators into 16-bit results.
+
+    Formula:  t = 2 elements / (lanes S): to a float, product with the scales of row and column
+    Source:   definition of scaled integer products, one operation each; floating-point accumulators need neither
+    """
+    return vector_cycles(2 * elements, 0, 0, cluster)
 
 
 def attention_matrix_cycles(

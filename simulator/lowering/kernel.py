@@ -9,6 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import numpy as np
+
+from simulator.chip import MatrixPath
 from simulator.graph import (
     Attention,
     CacheWrite,
@@ -21,7 +24,9 @@ from simulator.graph import (
 )
 from simulator.lowering import cost
 from simulator.lowering.platform import Platform
+from simulator.lowering.quantise import is_quantised_before
 from simulator.precision import DTYPE_BITS, Precision
+from simulator.runtime import Kernel
 from simulator.terms import Fusion
 from simulator.variants import Amount, Size, choose, largest, same, smallest, whole
 
@@ -45,7 +50,7 @@ class KernelWork:
     spilled_output_bytes: Size
     """Activations written to DRAM because they do not fit on the chip."""
     conversion_cycles: Amount
-    """Vector work on weights before they can be multiplied."""
+    """Vector work on weights, activations and cached keys and values before they can be multiplied."""
     matrix_cycles: Amount
     """Work of the matrix engine."""
     vector_cycles: Amount
@@ -128,7 +133,7 @@ def kernel_work(
     dtype = ""
     for operator in _merged(operators):
         if isinstance(operator, MatMul):
-            used = platform.head_precision(body) if operator.role == "head" else body
+            used = platform.matrix_precision(operator.role, body)
             size_bytes = matrix_bytes(operator, used)
             pinned = whole(kept.weight_share * size_bytes)
             weights, from_sram = weights + size_bytes - pinned, from_sram + whole(kept.far_weights * pinned)
@@ -145,8 +150,8 @@ def kernel_work(
             cache_read = cache_read + platform.cache_bytes(operator.cache_elements) - held
             from_sram = from_sram + whole(kept.far_kv * held)
             dtype = platform.attention_multiplied_in(body)
-            on_matrix, on_vector = _attention_cycles(operator, body, platform)
-            matrix, vector = matrix + on_matrix, vector + on_vector
+            on_matrix, on_vector, converting = _attention_cycles(operator, body, platform)
+            matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, Elementwise):
             vector = vector + _elementwise_cycles(operator, body, platform)
         elif isinstance(operator, Embedding):
@@ -155,6 +160,7 @@ def kernel_work(
             # The newest tokens stay; those that no longer fit leave for DRAM.
             leaving = smallest(largest(operator.context - kept.kv_tokens, 0), operator.tokens)
             cache_write = cache_write + platform.cache_bytes(leaving * operator.token_elements)
+            vector = vector + _cache_quantise_cycles(operator, body, platform)
     return KernelWork(
         name="+".join(operator.name for operator in operators),
         flop=sum(operator.flop for operator in operators),
@@ -202,7 +208,8 @@ def matrix_bytes(operator: MatMul, used: Precision) -> Size:
 def _matmul_cycles(operator: MatMul, used: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
     """(matrix, vector, conversion) cycles: on the matrix path, or on the lanes where those are quicker."""
     shape = (operator.rows, operator.inputs, operator.outputs)
-    return _multiplication_cycles(shape, 1, used, platform)
+    is_quantised = is_quantised_before(operator, used, platform)
+    return _multiplication_cycles(shape, 1, used, platform, is_quantised=is_quantised)
 
 
 def _expert_cycles(operator: ExpertMatMul, used: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
@@ -212,24 +219,65 @@ def _expert_cycles(operator: ExpertMatMul, used: Precision, platform: Platform) 
 
 
 def _multiplication_cycles(
-    shape: tuple[Size, Size, Size], matrices: Size, used: Precision, platform: Platform
+    shape: tuple[Size, Size, Size], matrices: Size, used: Precision, platform: Platform, *, is_quantised: bool = False
 ) -> tuple[Amount, Amount, Amount]:
+    """(matrix, vector, conversion) cycles of so many products of one shape.
+
+    On the matrix path weights are converted to the multiplied format, activations quantised to it and integer results
+    scaled, unless the path does so by itself. The lanes multiply 16-bit numbers, to which they convert all others.
+    """
     kernel, cluster = platform.kernel(used.name), platform.chip.cluster
+    rows, inputs, outputs = shape
     path = cluster.path(kernel.path)
     dtype = platform.dtype(path, kernel.dtype)
-    needs_conversion = used.weight_bits != DTYPE_BITS[dtype]
-    conversion = cost.conversion_cycles(shape[1], matrices * shape[2], cluster) if needs_conversion else 0.0
+    tile_rows, columns = _kernel_tile(kernel, path, rows)
     on_matrix = cost.matrix_cycles(
         *shape, cluster=cluster, path=path, dtype=dtype, achieved_fraction=kernel.achieved_fraction.value,
-        tile_rows=round(kernel.tile_rows.value), matrices=matrices,
+        tile_rows=tile_rows, tile_columns=columns, splits_depth=kernel.splits_depth, matrices=matrices,
+        tile_cost_cycles=0.0 if kernel.tile_cost is None else kernel.tile_cost.value,
     )  # fmt: skip
-    on_lanes = cost.vector_matrix_cycles(matrices * shape[0], shape[1], shape[2], cluster)
-    is_quicker_on_lanes = on_lanes < on_matrix
-    return choose(is_quicker_on_lanes, 0.0, on_matrix), choose(is_quicker_on_lanes, on_lanes, 0.0), conversion
+    weights = matrices * inputs * outputs
+    before: Amount = 0.0
+    after: Amount = 0.0
+    if used.weight_bits != DTYPE_BITS[dtype] and used.weights not in path.converts_in_path:
+        num_conversions = -(-rows // tile_rows) if kernel.converts_weights == "per_row_tile" else 1
+        before = before + cost.conversion_cycles(weights * num_conversions, cluster)
+    if platform.quantises(used):
+        before = before + (0.0 if is_quantised else cost.quantise_cycles(matrices * rows * inputs, cluster))
+        if dtype in {"int8", "int4"}:
+            after = after + cost.dequantise_cycles(matrices * rows * outputs, cluster)
+    on_lanes = cost.vector_matrix_cycles(matrices * rows, inputs, outputs, cluster)
+    is_16_bit = used.weight_bits == 8 * used.activation_bytes
+    before_lanes = 0.0 if is_16_bit else cost.conversion_cycles(weights, cluster)
+    is_quicker_on_lanes = before_lanes + on_lanes < largest(on_matrix, before + after)
+    return (
+        choose(is_quicker_on_lanes, 0.0, on_matrix),
+        choose(is_quicker_on_lanes, on_lanes, after),
+        choose(is_quicker_on_lanes, before_lanes, before),
+    )
 
 
-def _attention_cycles(operator: Attention, body: Precision, platform: Platform) -> tuple[Amount, Amount]:
-    """(matrix, vector) cycles."""
+def _kernel_tile(kernel: Kernel, path: MatrixPath, rows: Size) -> tuple[Size, int]:
+    """Rows and columns of the tile with which a kernel multiplies so many rows; never less than the native tile."""
+    tile_rows: Size = round(kernel.tile_rows.value)
+    if kernel.least_tile_rows is not None:
+        tile_rows = smallest(tile_rows, largest(round(kernel.least_tile_rows.value), _power_of_two(rows)))
+    columns = 1 if kernel.tile_columns is None else round(kernel.tile_columns.value)
+    return largest(tile_rows, round(path.tile_m.value)), max(columns, round(path.tile_n.value))
+
+
+def _power_of_two(rows: Size) -> Size:
+    """The least power of two that is not below a number of rows."""
+    if isinstance(rows, np.ndarray):
+        powers: Size = 2 ** np.ceil(np.log2(rows)).astype(np.int64)
+        return powers
+    return 1 << (rows - 1).bit_length()
+
+
+def _attention_cycles(
+    operator: Attention, body: Precision, platform: Platform
+) -> tuple[Amount, Amount, Amount]:  # fmt: skip
+    """(matrix, vector, conversion) cycles; a cache of a narrower format is converted to that of attention."""
     cluster = platform.chip.cluster
     used = platform.runtime.causal_attention if operator.is_causal else platform.runtime.full_attention
     if isinstance(operator.queries, int) and operator.queries == 1:
@@ -242,7 +290,28 @@ def _attention_cycles(operator: Attention, body: Precision, platform: Platform) 
     softmax = cost.softmax_cycles(operator, cluster)
     on_lanes = cost.attention_vector_macs_cycles(operator, cluster)
     is_quicker_on_lanes = on_lanes < on_matrix
-    return choose(is_quicker_on_lanes, 0.0, on_matrix), softmax + choose(is_quicker_on_lanes, on_lanes, 0.0)
+    conversion = 0.0
+    if _is_narrow_cache(body, path, platform):
+        conversion = cost.conversion_cycles(operator.cache_elements, cluster)
+    return (
+        choose(is_quicker_on_lanes, 0.0, on_matrix),
+        softmax + choose(is_quicker_on_lanes, on_lanes, 0.0),
+        conversion,
+    )
+
+
+def _cache_quantise_cycles(operator: CacheWrite, body: Precision, platform: Platform) -> Amount:
+    """Vector work on new keys and values before they go to a cache of a narrower format."""
+    path = platform.chip.cluster.path(platform.runtime.causal_attention.path)
+    if not _is_narrow_cache(body, path, platform):
+        return 0.0
+    return cost.quantise_cycles(operator.cache_elements, platform.chip.cluster)
+
+
+def _is_narrow_cache(body: Precision, path: MatrixPath, platform: Platform) -> bool:
+    """Whether software converts between the cache's format and that of activations."""
+    kept = platform.kv_precision
+    return kept.weight_bits < 8 * body.activation_bytes and kept.weights not in path.converts_in_path
 
 
 def _elementwise_cycles(operator: Elementwise, body: Precision, platform: Platform) -> Amount:

@@ -104,30 +104,34 @@ class Platform:
     @cached_property
     def ticks_per_loaded_byte(self) -> float:
         """Ticks of a byte that is loaded alone."""
-        return max(TICKS_PER_SECOND / self.rate_cap_bytes_per_s, *(load for load, _ in self.channel_ticks_per_byte))
+        return self._ticks_per_byte(0)
 
     @cached_property
     def ticks_per_stored_byte(self) -> float:
         """Ticks of a byte that is stored alone."""
-        return max(TICKS_PER_SECOND / self.rate_cap_bytes_per_s, *(store for _, store in self.channel_ticks_per_byte))
+        return self._ticks_per_byte(1)
+
+    def _ticks_per_byte(self, column: int) -> float:
+        slowest = max(ticks[column] for ticks in self.channel_ticks_per_byte)
+        return max(TICKS_PER_SECOND / self.rate_cap_bytes_per_s, slowest)
 
     @cached_property
     def channel_ticks_per_byte(self) -> tuple[tuple[float, float], ...]:
         """Of each channel on the way to the DRAM, the ticks that a loaded and a stored byte take of it."""
         resources, rows = self.resources, []
-        usages = [self._usages(route) for route in (self.LOAD_ROUTE, self.STORE_ROUTE)]
-        for channel in usages[0]:
+        load, store = (int(self.site.route[number]) for number in (self.LOAD_ROUTE, self.STORE_ROUTE))
+        for channel in resources.route(load):
             mine = (resources.share_master == self.accelerator_master) & (resources.share_channel == channel)
             hard = mine & ~resources.share_is_soft
             share = float(resources.share_maximum[hard][0]) if hard.any() else 1.0
             ticks = TICKS_PER_SECOND / (share * float(resources.channel_bytes_per_s[channel]))
-            rows.append((usages[0][channel] * ticks, usages[1][channel] * ticks))
+            rows.append((self._usage(load, channel) * ticks, self._usage(store, channel) * ticks))
         return tuple(rows)
 
-    def _usages(self, route: int) -> dict[int, float]:
-        """What a byte takes of the channels that a route of the place crosses."""
-        number = int(self.site.route[route])
-        return dict(zip(self.resources.route(number), self.resources.usage(number), strict=True))
+    def _usage(self, route: int, channel: int) -> float:
+        start, stop = self.resources.route_offsets[route : route + 2]
+        crossed = self.resources.route_channels[start:stop] == channel
+        return float(self.resources.route_usage[start:stop][crossed][0])
 
     def master(self, name: str) -> int:
         """Index of a master.
@@ -234,6 +238,17 @@ class Platform:
         kernel = self.kernel(used.name)
         return self.dtype(self.chip.cluster.path(kernel.path), kernel.dtype)
 
+    def multiplied(self, used: Precision) -> Precision:
+        """The format of activations in the kernel of a precision, with the scales of its weights if they are alike."""
+        dtype = self.multiplied_in(used)
+        return used if used.weights == dtype else Precision(dtype, dtype)
+
+    def quantises(self, used: Precision) -> bool:
+        """Whether software narrows activations for the kernel of a precision: it must, and the path does not."""
+        dtype = self.multiplied_in(used)
+        in_path = self.chip.cluster.path(self.kernel(used.name).path).converts_in_path
+        return DTYPE_BITS[dtype] < 8 * used.activation_bytes and dtype not in in_path
+
     def attention_dtype(self, path: MatrixPath, kernel: Kernel) -> Dtype:
         """The dtype of attention: a 16-bit format, or that of the matrices on a chip that has no 16-bit format."""
         for candidate in ("fp16", "bf16"):
@@ -254,11 +269,15 @@ class Platform:
         """The precision of the LM head under this runtime."""
         return body if self.runtime.head_precision == "body" else precision(self.runtime.head_precision)
 
+    def matrix_precision(self, role: str, body: Precision) -> Precision:
+        """The precision of a matrix: the LM head may have one of its own."""
+        return self.head_precision(body) if role == "head" else body
+
     @cached_property
-    def kv_bytes(self) -> int:
-        """Bytes of one element of the KV cache."""
-        return int(precision(self.runtime.kv_precision).matrix_bytes(1, 1))
+    def kv_precision(self) -> Precision:
+        """The precision of the KV cache."""
+        return precision(self.runtime.kv_precision)
 
     def cache_bytes(self, elements: Size) -> Size:
-        """Bytes of elements of the KV cache."""
-        return elements * self.kv_bytes
+        """Bytes of so many elements of the KV cache, with their scales."""
+        return self.kv_precision.tensor_bytes(elements)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator.graph import Operator, OperatorGraph
+from simulator.lowering.quantise import stored_bytes
 from simulator.variants import Floats, Size, largest, smallest, whole
 
 OUTSIDE = -1
@@ -51,7 +52,7 @@ def activations_of(graph: OperatorGraph, kernels: Sequence[Sequence[Operator]], 
             readers = [kernel_of[after.name] for after in graph.successors(operator.name)]
             elsewhere = tuple(sorted({reader for reader in readers if reader != index}))
             if np.any(operator.output_elements) and (elsewhere or not readers):
-                size_bytes = operator.output_elements * element_bytes
+                size_bytes = stored_bytes(operator, element_bytes)
                 tensors.append(Activation(size_bytes, index, elsewhere, is_block_output=not readers))
             made: Size = 0
             for before in graph.predecessors(operator.name):

@@ -24,8 +24,7 @@ MATRIX_UNIT, VECTOR_UNIT, LAUNCH_UNIT, HOST_UNIT, ROUTING_UNIT, MODE_UNIT, LINK_
 """Units of a place. Not every chip has the last three."""
 NUM_ROUTES = 3
 LOAD_ROUTE, STORE_ROUTE, SRAM_ROUTE = range(NUM_ROUTES)
-"""Routes of a place. The second is the first where writing costs no more than reading; the last is there where a shared
-SRAM level keeps something and its port has a figure."""
+"""Routes of a place. The last is there where a shared SRAM level keeps something and its port has a figure."""
 LOCAL_MEMORY = 0
 """The local SRAM of all clusters; shared levels follow."""
 
@@ -50,15 +49,13 @@ class Site:
     """The route behind each route of the place; NONE where it has none."""
     memory: Ints
     """The memory behind each memory of the place."""
+    traffic: Mapping[Access, int]
+    """The route of each kind of access of other masters, on the first die."""
     master: int
     """On whose behalf the place moves bytes."""
-    traffic: Mapping[Access, int]
-    """The route of what other masters move on its die, by how they do it."""
 
 
-def sites(
-    chip: Chip, places: Sequence[Place] = (Place(),), traffic: Sequence[Access] = (READ_STREAM,)
-) -> dict[Place, Site]:
+def sites(chip: Chip, places: Sequence[Place] = (Place(),), traffic: Sequence[Access] = ()) -> dict[Place, Site]:
     """The places of a chip where jobs run, with the resources of all of them.
 
     Units and memories are a place's own. The host, the DRAM and the ways to it are those of its die, so partitions of
@@ -67,18 +64,14 @@ def sites(
     Args:
         chip: the chip.
         places: where jobs run.
-        traffic: how other masters use the DRAM.
+        traffic: how other masters use the DRAM of the first die, each kind once.
     """
     units, channels, memories, routes = _Rows(), _Rows(), _Rows(), _Rows()
     numbers = {
-        place: (
-            _units(chip, place, units),
-            _routes(chip, place, channels, routes),
-            _memories(chip, place, memories),
-            _traffic(chip, place, channels, routes, traffic),
-        )
+        place: (_units(chip, place, units), _routes(chip, place, channels, routes), _memories(chip, place, memories))
         for place in places
     }
+    outside = {access: _traffic_route(chip, number, access, channels, routes) for number, access in enumerate(traffic)}
     resources, masters = _resources(chip, units, channels, memories, routes), list(chip.masters)
     return {
         place: Site(
@@ -86,10 +79,10 @@ def sites(
             unit=np.array(unit),
             route=np.array(route),
             memory=np.array(memory),
-            master=masters.index(place.partition if place.partition in masters else chip.accelerator),
             traffic=outside,
+            master=masters.index(place.partition if place.partition in masters else chip.accelerator),
         )
-        for place, (unit, route, memory, outside) in numbers.items()
+        for place, (unit, route, memory) in numbers.items()
     }
 
 
@@ -108,14 +101,14 @@ def sram_bytes_per_s(chip: Chip) -> float:
     return math.inf
 
 
-_Way = tuple[tuple[int, float], ...]
-"""The channels that a route crosses, each with what a byte takes of it."""
+Way = tuple[tuple[int, float], ...]
+"""Channels with the part of their capacity that a byte takes."""
 
 
-class _Rows(dict[str, float | _Way]):
+class _Rows(dict[str, float | Way]):
     """Rows by name, numbered as they come. What partitions of a die share is added once."""
 
-    def number(self, name: str, value: float | _Way) -> int:
+    def number(self, name: str, value: float | Way) -> int:
         self.setdefault(name, value)
         return list(self).index(name)
 
@@ -146,21 +139,22 @@ def _units(chip: Chip, place: Place, units: _Rows) -> list[int]:
 def _routes(chip: Chip, place: Place, channels: _Rows, routes: _Rows) -> list[int]:
     die, number = _die(chip, place), [NONE] * NUM_ROUTES
     dram = channels.number(die + DRAM, chip.dram.sustained_bytes_per_s)
-    port: _Way = ()
+    port: Way = ()
     if chip.noc is not None:
         port = ((channels.number(die + NOC, chip.noc.sustained_bytes_per_s), 1.0),)
-    number[LOAD_ROUTE] = number[STORE_ROUTE] = routes.number(f"{die}load", (*port, (dram, 1.0)))
-    if (usage := chip.dram.usage(STORE)) > 1:
-        number[STORE_ROUTE] = routes.number(f"{die}store", (*port, (dram, usage)))
-    if math.isfinite(sram_port := sram_bytes_per_s(chip)):
-        number[SRAM_ROUTE] = routes.number(die + SRAM, ((channels.number(die + SRAM, sram_port), 1.0),))
+    loads, stores = chip.dram.usage(READ_STREAM), chip.dram.usage(STORE)
+    number[LOAD_ROUTE] = routes.number(f"{die}load", (*port, (dram, loads)))
+    number[STORE_ROUTE] = routes.number(f"{die}store", (*port, (dram, stores)))
+    if stores == loads:
+        number[STORE_ROUTE] = number[LOAD_ROUTE]
+    if math.isfinite(bytes_per_s := sram_bytes_per_s(chip)):
+        number[SRAM_ROUTE] = routes.number(die + SRAM, ((channels.number(die + SRAM, bytes_per_s), 1.0),))
     return number
 
 
-def _traffic(chip: Chip, place: Place, channels: _Rows, routes: _Rows, traffic: Sequence[Access]) -> dict[Access, int]:
-    die = _die(chip, place)
-    dram = channels.number(die + DRAM, chip.dram.sustained_bytes_per_s)
-    return {access: routes.number(f"{die}{access}", ((dram, chip.dram.usage(access)),)) for access in traffic}
+def _traffic_route(chip: Chip, number: int, access: Access, channels: _Rows, routes: _Rows) -> int:
+    dram = channels.number(_die(chip, Place()) + DRAM, chip.dram.sustained_bytes_per_s)
+    return routes.number(f"traffic.{number}", ((dram, chip.dram.usage(access)),))
 
 
 def _memories(chip: Chip, place: Place, memories: _Rows) -> list[int]:
@@ -175,18 +169,9 @@ def _resources(chip: Chip, units: _Rows, channels: _Rows, memories: _Rows, route
     names = list(channels)
     masters = list(chip.masters)
     drams = [number for number, name in enumerate(names) if name.rpartition(".")[2] == DRAM]
-    shared = [
-        (masters.index(name), channel, master)
-        for channel in drams
-        for name, master in chip.masters.items()
-        if master.minimum_share > 0 or master.maximum_share < 1
-    ]
-    budgets = [
-        (masters.index(name), channel, master.budget)
-        for channel in drams
-        for name, master in chip.masters.items()
-        if master.budget is not None
-    ]
+    limited = [(masters.index(name), channel, master) for channel in drams for name, master in chip.masters.items()]
+    shared = [row for row in limited if row[2].minimum_share > 0 or row[2].maximum_share < 1]
+    budgets = [(number, channel, master.budget) for number, channel, master in limited if master.budget is not None]
     ways = [way for way in routes.values() if isinstance(way, tuple)]
     return Resources(
         unit_names=tuple(units),

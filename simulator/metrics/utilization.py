@@ -33,7 +33,7 @@ class ChannelUse:
 
     name: str
     moved_bytes: float
-    """Over the whole run the exact sum of what tasks and background moved; over a part what was taken of the capacity."""
+    """Over the whole run the exact sum of what tasks and background moved; over a part what they took of capacity."""
     utilization: float
     """Bytes times usage over what the capacity in force would have allowed; 0 if it allowed nothing."""
     average_bytes_per_s: float

@@ -119,9 +119,11 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
 def scenario_sheet(scenario: Scenario, width: int = WIDTH) -> str:
     """What a scenario runs: chip, runtime, streams and background traffic."""
     numbers = numbers_of(scenario)
+    kept = (("KV cache", scenario.kv_precision), ("LM head", scenario.head_precision))
     facts = [
         ("chip", scenario.chip),
         ("runtime", scenario.runtime),
+        *((what, name) for what, name in kept if name is not None),
         ("frames arrive for", format_quantity(scenario.duration, "s", DIGITS)),
         ("seed", str(scenario.seed)),
     ]

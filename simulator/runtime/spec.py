@@ -26,6 +26,20 @@ class Kernel(Spec):
     """What the kernel reaches of that path's peak on full tiles."""
     tile_rows: Whole
     """Rows of a kernel tile: a multiplication of several rows is padded to a multiple of this."""
+    least_tile_rows: Whole | None = None
+    """Rows of the smallest kernel tile, if there are several: few rows take the tile of the next power of two."""
+    tile_columns: Whole | None = None
+    """Output columns of a kernel tile; None for the chip's native tile."""
+    tile_cost: Cycles | None = None
+    """Cycles that a tile takes beside its products: it fills the pipeline and writes its results."""
+    splits_depth: bool = True
+    """Whether a product with fewer tiles than the chip has clusters is cut along its depth, so that all work."""
+    converts_weights: Literal["per_load", "per_row_tile"] = "per_load"
+    """How often weights are converted to the multiplied format: once, or anew in the main loop of every row tile."""
+    quantises: Literal["inside", "before", "before_each"] = "inside"
+    """Where 16-bit activations become a narrower multiplied format: `inside` the kernel that multiplies; `before` it in
+    a kernel of its own, from which all read that need the same rows, and not for a single row, which is multiplied by
+    the vector lanes; or `before_each` multiplication, single rows among them."""
 
 
 class AttentionKernel(Spec):

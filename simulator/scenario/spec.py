@@ -93,6 +93,10 @@ class Scenario(Spec):
     """Changes to the chip by dotted path, as `--set` takes them."""
     runtime: str
     """Runtime: a name of the catalogue or a path."""
+    kv_precision: str | None = None
+    """Precision of the KV caches; None keeps that of the runtime."""
+    head_precision: str | None = None
+    """Precision of the LM heads, or `body` for that of the other matrices; None keeps that of the runtime."""
     streams: dict[str, StreamSpec] = Field(min_length=1)
     """Streams by name."""
     background: dict[str, BackgroundSpec] = Field(default_factory=dict)

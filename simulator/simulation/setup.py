@@ -86,14 +86,18 @@ def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any
     chip = catalog.load_chip(scenario.chip, {**scenario.set, **(overrides or {})})
     duration_ticks = seconds_to_ticks(scenario.duration)
     streams = tuple(_stream(name, spec, catalog, duration_ticks) for name, spec in scenario.streams.items())
-    return Setup(
-        scenario.name, chip, catalog.load_runtime(scenario.runtime), streams, scenario.background, scenario.seed
+    runtime = keeping(
+        catalog.load_runtime(scenario.runtime),
+        kv_precision=scenario.kv_precision,
+        head_precision=scenario.head_precision,
     )
+    return Setup(scenario.name, chip, runtime, streams, scenario.background, scenario.seed)
 
 
 def single_run(
     chip: Chip, workload: Workload, runtime: Runtime, *, precision: PrecisionChoice = None,
-    prompt_tokens: int | None = None, decode_tokens: int | None = None, seed: int = 0,
+    kv_precision: str | None = None, head_precision: str | None = None, prompt_tokens: int | None = None,
+    decode_tokens: int | None = None, seed: int = 0,
 ) -> Setup:  # fmt: skip
     """One frame of one workload, alone on the chip.
 
@@ -103,7 +107,30 @@ def single_run(
     configured = configure(workload, precision=precision, prompt_tokens=prompt_tokens, decode_tokens=decode_tokens)
     deadline = NONE if workload.deadline is None else seconds_to_ticks(workload.deadline)
     stream = Stream(workload.name, configured, (0,), deadline, DropPolicy.FIFO)
-    return Setup(f"{workload.name} on {chip.name}", chip, runtime, (stream,), {}, seed)
+    stack = keeping(runtime, kv_precision=kv_precision, head_precision=head_precision)
+    return Setup(f"{workload.name} on {chip.name}", chip, stack, (stream,), {}, seed)
+
+
+def keeping(runtime: Runtime, *, kv_precision: str | None, head_precision: str | None) -> Runtime:
+    """The runtime with other precisions of KV cache and LM head; None keeps its own.
+
+    Raises:
+        SpecError: when a precision does not exist, or the runtime has no kernel for that of the head.
+    """
+    if kv_precision is not None:
+        try:
+            precision_named(kv_precision)
+        except SpecError as error:
+            raise SpecError(f"kv_{error.message}", hint=error.hint) from None
+        runtime = runtime.model_copy(update={"kv_precision": kv_precision})
+    if head_precision is not None:
+        if head_precision != "body" and head_precision not in runtime.kernels:
+            raise SpecError(
+                f'head_precision: runtime {runtime.name} must have a kernel for it, got "{head_precision}"',
+                hint=f"it has {', '.join(runtime.kernels)}; body is the precision of the other matrices",
+            )
+        runtime = runtime.model_copy(update={"head_precision": head_precision})
+    return runtime
 
 
 def configure(
@@ -191,7 +218,7 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
                 f"chip {chip.name}: must run all streams of a die in partitions or none, "
                 f'got partition "{place.partition}" beside a stream that takes all clusters'
             )
-    found = sites(chip, list(tenants), list(dict.fromkeys(_accesses(setup).values())))
+    found = sites(chip, list(tenants), tuple(dict.fromkeys(_accesses(setup).values())))
     return {
         place: Platform(seen_from(chip, place), setup.runtime, count, found[place], die=place.die)
         for place, count in tenants.items()

@@ -213,13 +213,15 @@ def test_a_slower_bus_keeps_the_times_and_a_faster_one_the_ceilings() -> None:
 
 @given(
     memory=st.sampled_from([load_memory(name) for name in Catalog().names("memory")]),
-    piece_bytes=st.integers(1, 8192), write_share=st.floats(0, 1), drain_bursts=st.sampled_from([4.0, 64.0, math.inf]),
-    refresh=st.sampled_from(["off", "per-bank", "all-bank"]), multiplier=st.sampled_from([0.5, 1.0, 2.0]),
+    piece_bytes=st.integers(1, 8192), write_share=st.floats(0, 1),
+    overheads=st.builds(
+        Overheads, st.sampled_from(["off", "per-bank", "all-bank"]), st.sampled_from([0.5, 1.0, 2.0]),
+        st.sampled_from([None, LPDDR5.inline_ecc]), st.sampled_from([4.0, 64.0, math.inf]),
+    ),
 )  # fmt: skip
 def test_no_pattern_is_above_the_peak_and_fewer_banks_are_never_quicker(
-    memory: Memory, piece_bytes: int, write_share: float, drain_bursts: float, refresh: Any, multiplier: float
+    memory: Memory, piece_bytes: int, write_share: float, overheads: Overheads
 ) -> None:
-    overheads = Overheads(refresh, multiplier, memory.inline_ecc, drain_bursts)
     patterns: tuple[Any, ...] = ("random", "one-bank-group", "one-bank")
     ceilings = [
         ceiling(memory, memory.usual_rate, Access(pattern, piece_bytes, write_share), overheads) for pattern in patterns

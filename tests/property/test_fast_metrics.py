@@ -53,8 +53,9 @@ def sole_duration_ticks(program: Program) -> list[int]:
             guard *= 1 + int(np.sum(program.changes.unit == unit))
             exact = float(tasks.work_cycles[task]) * TICKS_PER_SECOND / float(clock_hz[unit])
         elif size > 0:
-            along = [float(share[tasks.master[task], channel] * capacity[channel])
-                     for channel in resources.route(int(tasks.route[task]))]  # fmt: skip
+            route, most = int(tasks.route[task]), share[tasks.master[task]] * capacity
+            along = [float(most[channel]) / usage
+                     for channel, usage in zip(resources.route(route), resources.usage(route), strict=True)]  # fmt: skip
             exact = size / min(float(tasks.rate_cap_bytes_per_s[task]), *along) * TICKS_PER_SECOND
         ticks.append(max(math.ceil(exact - guard), 0))
     return ticks
@@ -98,14 +99,18 @@ def layered_programs(draw: st.DrawFn, *, has_changes: bool = True) -> Program:
     ticks = sorted(draw(st.lists(st.integers(0, 8).map(lambda n: n * 50 * NS), min_size=1, max_size=3)))
     changes = sorted(draw(st.lists(st.integers(0, 8), max_size=2))) if has_changes else []
     index = np.arange(len(PHASES))
+    has_budget = draw(st.integers(0, 1))
     return Program(
         resources=Resources(
             unit_names=("a", "b"), unit_clock_hz=np.array([1e9, 1.3e9]), unit_slots=np.array([1, 2]),
             channel_names=("noc", "dram"), channel_bytes_per_s=np.array([3e9, 2e9]),
             master_names=("npu", "cpu"), master_weight=np.array([1.0, 2.0]),
             share_master=np.array([0]), share_channel=np.array([1]), share_minimum=np.array([0.25]),
-            share_maximum=np.array([0.75]),
+            share_maximum=np.array([0.75]), share_is_soft=np.array([draw(st.booleans())]),
             route_offsets=np.array([0, 1, 2, 4]), route_channels=np.array([0, 1, 0, 1]),
+            route_usage=np.array([1.0, 1.0, 2.0, draw(st.sampled_from([1.0, 1.25]))]),
+            budget_master=np.array([0] * has_budget), budget_channel=np.array([1] * has_budget),
+            budget_bytes=np.array([150.0] * has_budget), budget_period_ticks=np.array([200 * NS] * has_budget),
             memory_names=("sram", "l2"), memory_bytes=np.array([10**6, 10**6]),
         ),
         tasks=tasks, job_offsets=job_offsets, occupancies=occupancies,
@@ -185,14 +190,32 @@ class SlowBound:
                 mine = mine[1:]  # the first value never holds
             share = dict.fromkeys(range(len(resources.master_names)), 1.0)
             for row in np.flatnonzero(resources.share_channel == channel).tolist():
-                share[int(resources.share_master[row])] = float(resources.share_maximum[row])
+                if not resources.share_is_soft[row]:
+                    share[int(resources.share_master[row])] = float(resources.share_maximum[row])
+            usage = {route: dict(zip(resources.route(route), map(Fraction, resources.usage(route)), strict=True))
+                     for route in range(resources.num_routes)}  # fmt: skip
             moved = [task for task in counted
-                     if tasks.size_bytes[task] > 0 and channel in resources.route(int(tasks.route[task]))]  # fmt: skip
+                     if tasks.size_bytes[task] > 0 and channel in usage[int(tasks.route[task])]]  # fmt: skip
             for masters, fraction in [(set(share), 1.0), *(({master}, share[master]) for master in share)]:
-                of_masters = [int(tasks.size_bytes[task]) for task in moved if tasks.master[task] in masters]
-                exact = Fraction(sum(of_masters) * 10**12) / Fraction(fraction * max(mine))
+                of_masters = [int(tasks.size_bytes[task]) * usage[int(tasks.route[task])][channel]
+                              for task in moved if tasks.master[task] in masters]  # fmt: skip
+                exact = sum(of_masters) * 10**12 / Fraction(fraction * max(mine))
                 terms.append(math.ceil(exact - Fraction(len(of_masters), 100) - Fraction(1, 10**6)))
+                for row in np.flatnonzero(resources.budget_channel == channel).tolist():
+                    if masters == {int(resources.budget_master[row])}:
+                        rate = Fraction(fraction * max(mine)) / 10**12
+                        terms.append(self.budget_ticks(row, sum(of_masters), len(of_masters), rate))
         return max(terms)
+
+    def budget_ticks(self, row: int, taken: Fraction, num_flows: int, rate: Fraction) -> int:
+        """The first and the last period in part, at the highest rate (bytes per tick); those between in full."""
+        period = int(self.program.resources.budget_period_ticks[row])
+        given = Fraction(self.program.resources.budget_bytes[row]) + rate
+        left = taken - (1 + num_flows) * rate / 100
+        if given >= rate * period or left <= 0:
+            return 0
+        between = max(math.ceil(left / given) - 2, 0)
+        return math.ceil(between * period + (left - between * given) / rate - Fraction(1, 10**6))
 
 
 @MANY

@@ -67,6 +67,9 @@ class Case:
     buffers: int
     fusions: tuple[str, ...]
     precision: str
+    splits_depth: bool
+    quantises: str
+    converts_weights: str
 
     @property
     def workload(self) -> Workload:
@@ -104,7 +107,9 @@ class Case:
                      "capacity": number("1 GB"), "sustained_fraction": number(0.5)},
             "masters": {"npu": {}}, "host": {"clock": number("1 GHz")},
         }  # fmt: skip
-        kernel = {"path": "native", "achieved_fraction": number(0.5), "tile_rows": number(self.tile_rows)}
+        kernel = {"path": "native", "achieved_fraction": number(0.5), "tile_rows": number(self.tile_rows),
+                  "quantises": self.quantises, "converts_weights": self.converts_weights,
+                  "splits_depth": self.splits_depth, "least_tile_rows": number(1)}  # fmt: skip
         attention = {"path": "native", "achieved_fraction": number(0.5)}
         runtime = {
             "name": "random", "title": "Random", "launch": number(f"{self.launch_cycles} cycles"),
@@ -136,7 +141,9 @@ def cases(draw: st.DrawFn) -> Case:
         launch_cycles=draw(st.sampled_from([0, 100, 6000])), enqueue_cycles=draw(st.sampled_from([0, 300, 20_000])),
         graph_phases=draw(st.sampled_from([(), ("decode",), ("prefill", "decode")])), prefetches=draw(st.booleans()),
         buffers=draw(whole(1, 4)), fusions=draw(st.sampled_from([(), FUSIONS, FUSIONS[:2]])),
-        precision=draw(st.sampled_from(["fp16", "w8a8", "w4a16"])),
+        precision=draw(st.sampled_from(["fp16", "w8a8", "w4a16"])), splits_depth=draw(st.booleans()),
+        quantises=draw(st.sampled_from(["inside", "before", "before_each"])),
+        converts_weights=draw(st.sampled_from(["per_load", "per_row_tile"])),
     )  # fmt: skip
 
 

@@ -113,9 +113,12 @@ def test_a_store_costs_as_a_load_where_no_drain_is_known(memory: dict[str, Any])
 
 def test_each_kind_of_traffic_has_a_route_of_its_usage() -> None:
     scattered = Access("random", 16)  # half a burst: twice the bytes
-    site = sites(chip(dram=dram()), traffic=[READ_STREAM, scattered])[Place()]
-    starts = site.resources.route_offsets[[site.traffic[access] for access in (READ_STREAM, scattered)]]
-    assert site.resources.route_usage[starts].tolist() == [1, 2]
+    hardware = chip(dram=dram())
+    site = sites(hardware, traffic=(READ_STREAM, scattered))[Place()]
+    platform = Platform(hardware, runtime(), among=site)
+    resources = platform.resources
+    starts = resources.route_offsets[[site.traffic[access] for access in (READ_STREAM, scattered)]]
+    assert resources.route_usage[starts].tolist() == [1, 2]
 
 
 # the whole road -------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from simulator.engine.reference import ReferenceEngine
 from simulator.errors import SpecError
 from simulator.graph import Attention, CacheWrite, Elementwise, Embedding, MatMul, Operator, OperatorGraph
 from simulator.graph.operator import ElementwiseKind
-from simulator.lowering import Platform
+from simulator.lowering import Place, Platform, sites
 from simulator.lowering.block import CAUSES, LoweredBlock, block_table
 from simulator.lowering.emit import Group, block_fragments, step_start, templates_of
 from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
@@ -539,18 +539,19 @@ def test_a_transfer_takes_the_narrowest_of_dram_port_and_cap() -> None:
 def test_resources_carry_the_chip_in_their_own_terms() -> None:
     shares = {"cpu": {"weight": 2.0, "maximum_share": 0.5}, "isp": {}, "npu": {"minimum_share": 0.25}}
     port = {"bandwidth": number("3 GB/s"), "sustained_fraction": number(0.5)}
-    platform = Platform(chip(masters=shares, noc=port, shared="30 kB"), runtime())
+    hardware = chip(masters=shares, noc=port, shared="30 kB")
+    site = sites(hardware, traffic=(READ_STREAM,))[Place()]
+    platform = Platform(hardware, runtime(), among=site)
     resources = platform.resources
     assert resources.unit_names == ("npu.matrix", "npu.vector", "npu.launch", "host")
     assert resources.unit_clock_hz.tolist() == [1e9, 1e9, 1e9, 2e9]
     assert resources.channel_names == ("dram", "noc")
     assert resources.channel_bytes_per_s.tolist() == [1e9, 1.5e9]
-    load, store = platform.site.route[[platform.LOAD_ROUTE, platform.STORE_ROUTE]].tolist()
-    assert load == store
-    assert set(resources.route(load)) == {0, 1}
+    assert {*resources.route(site.route[platform.LOAD_ROUTE])} == {0, 1}
+    assert site.route[platform.STORE_ROUTE] == site.route[platform.LOAD_ROUTE]  # a store costs the same
     # other masters do not use the accelerator's port
-    assert resources.route(platform.site.traffic[READ_STREAM]) == (0,)
-    assert resources.route_usage.tolist() == [1.0] * 3  # without timing every byte costs the same
+    assert resources.route(site.traffic[READ_STREAM]) == (0,)
+    assert resources.route_usage.tolist() == [1.0] * 5  # without timing every byte costs the same
     assert resources.master_names == ("cpu", "isp", "npu")
     assert platform.accelerator_master == 2
     assert resources.master_weight.tolist() == [2.0, 1.0, 1.0]
@@ -629,11 +630,12 @@ def test_a_single_row_runs_on_the_lanes_where_they_are_quicker() -> None:
 
 
 def test_weights_in_another_format_are_converted_once_per_element() -> None:
-    # 24 elements on 2 lanes; 8-bit weights that are multiplied as int8 need nothing, and twice the rate halves the time
+    # 24 elements on 2 lanes; 8-bit weights that are multiplied as int8 need nothing, at twice the rate,
+    # but their 8 x 3 activations are quantised with three operations each
     matrix = MatMul("m", (), rows=8, inputs=3, outputs=8)
     four_bit, native = work_of(matrix, body="w4a16"), work_of(matrix, body="w8a8")
     assert (four_bit.conversion_cycles, four_bit.weight_bytes) == (12, 12 + 8 * 2)
-    assert (native.conversion_cycles, native.weight_bytes) == (0, 24)
+    assert (native.conversion_cycles, native.weight_bytes) == (3 * 24 / 2, 24)
     assert native.matrix_cycles == 2 * 4 * 8 * 4 / 8
     without = detailed(paths={"native": {"fp16": 8}})
     assert work_of(matrix, body="w8a8", platform=without).conversion_cycles == 12

@@ -30,7 +30,6 @@ from simulator.engine.kernel.state import (
     State,
 )
 from simulator.engine.kernel.tables import BUDGET_ROW, KIND, ROW_CHANNEL, ROW_MASTER, Tables
-from simulator.program.columns import Floats
 from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND
 
 _PER_WORD: Final = 8
@@ -147,14 +146,13 @@ def share(tables: Tables, state: State) -> None:
         if rate != resources.background_moving[index, BACKGROUND_RATE]:
             settle_background(state, index, now)
             resources.background_moving[index, BACKGROUND_RATE] = rate
-    if len(resources.budget) > 0:
-        _share_budgets(tables, state, rates)
 
 
 @called_in_place
-def _share_budgets(tables: Tables, state: State, rates: Floats) -> None:
+def share_budgets(tables: Tables, state: State) -> None:
     """Tells every budget what its flows take of its channel from now on."""
     network, resources = tables.network, state.resources
+    rates = state.sharings.rates[state.number[place.SHARING] * MOST_FLOWS :]
     count = state.number[place.NUM_FLOWS] + state.number[place.NUM_BACKGROUND]
     for budget in range(len(resources.budget)):
         row = network.budget[budget, BUDGET_ROW]

@@ -24,6 +24,7 @@ from simulator.engine.kernel.flows import (
     end_flows,
     forget_sharings,
     share,
+    share_budgets,
     write_rates,
 )
 from simulator.engine.kernel.jobs import complete_job, make_ready, release_job
@@ -202,6 +203,8 @@ def _round(tables: Tables, state: State, is_first: bool) -> None:
     number[place.NUM_CONTENDED] = 0
     if number[place.IS_STALE]:
         share(tables, state)
+        if len(state.resources.budget) > 0:
+            share_budgets(tables, state)
 
 
 # step 1: completions -----------------------------------------------------------------------------------------------
