@@ -57,14 +57,14 @@ def _phase_table(result: Result) -> Table:
         "Phases of the slowest frame" if len(result.setup.streams[0].release_ticks) > 1 else "Phases",
         "phase", "tokens >", "latency >", "lower bound >", "limited by", "DRAM >", "TFLOP >",
     )  # fmt: skip
-    dram = result.program.resources.channel_names.index("dram")
     for phase in result.phases:
-        bound = phase.lower_bound_ticks
+        bound, moved = phase.lower_bound_ticks, result.dram_bytes(phase.channel_bytes)
         table.add_row(
             phase.name, f"{phase.tokens:,}", _ticks(phase.latency_ticks), "" if bound is None else _ticks(bound),
-            result.phase_limit(phase), format_quantity(phase.channel_bytes[dram], "B"), f"{phase.flop / 1e12:.3g}",
+            result.phase_limit(phase), format_quantity(moved, "B"), f"{phase.flop / 1e12:.3g}",
         )  # fmt: skip
-    flop, moved = sum(phase.flop for phase in result.phases), sum(phase.channel_bytes[dram] for phase in result.phases)
+    flop = sum(phase.flop for phase in result.phases)
+    moved = sum(result.dram_bytes(phase.channel_bytes) for phase in result.phases)
     table.add_section()
     table.add_row(
         "frame", "", format_quantity(result.latency_s, "s"), _ticks(result.bound.ticks), "",

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -90,6 +90,13 @@ class Result:
         """The phase of that name, if the frame has it."""
         return next((phase for phase in self.frame.phases if phase.name == name), None)
 
+    def dram_bytes(self, channel_bytes: Sequence[int]) -> int:
+        """Of bytes by channel, those that went over the DRAM: that of all dies, where there are several."""
+        names = self.program.resources.channel_names
+        return sum(
+            int(moved) for name, moved in zip(names, channel_bytes, strict=True) if name.split(".")[-1] == "dram"
+        )
+
     def phase_limit(self, phase: PhaseLatency) -> str:
         """What most of a phase's time on the critical path went to."""
         causes = self.attribution.phase_cause_ticks[phase.name]
@@ -145,7 +152,6 @@ class Result:
         }  # fmt: skip
 
     def _phase_dict(self, phase: PhaseLatency) -> dict[str, Any]:
-        dram = self.program.resources.channel_names.index("dram")
         return {
             "name": phase.name,
             "tokens": phase.tokens,
@@ -154,7 +160,7 @@ class Result:
             "bound_by": phase.bound_by,
             "limited_by": self.phase_limit(phase),
             "flops": phase.flop,
-            "dram_bytes": phase.channel_bytes[dram],
+            "dram_bytes": self.dram_bytes(phase.channel_bytes),
             "energy_j": None,
             "attribution": _seconds(self.attribution.phase_cause_ticks[phase.name]),
         }
