@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from simulator.catalog import Catalog, load_chip, load_runtime, load_scenario, load_study, load_workload
+from simulator.catalog import (
+    Catalog,
+    load_chip,
+    load_runtime,
+    load_scenario,
+    load_study,
+    load_technology,
+    load_workload,
+)
 from simulator.chip import Chip
 from simulator.engine.interface import Progress
 from simulator.engine.select import EngineName
@@ -17,8 +25,10 @@ from simulator.runtime import Runtime
 from simulator.scenario.spec import Scenario
 from simulator.simulation.result import Result
 from simulator.simulation.setup import PrecisionChoice, resolve, single_run
+from simulator.simulation.setup import load_chip as load_chip_in_state
 from simulator.simulation.simulate import simulate
 from simulator.study import Study
+from simulator.technology import Technology
 from simulator.workload import Workload
 
 __all__ = [
@@ -28,11 +38,13 @@ __all__ = [
     "Scenario",
     "SearchResult",
     "Study",
+    "Technology",
     "Workload",
     "load_chip",
     "load_runtime",
     "load_scenario",
     "load_study",
+    "load_technology",
     "load_workload",
     "run",
     "run_scenario",
@@ -55,6 +67,7 @@ def run(
     checks: bool = False,
     catalogue: Sequence[Path | str] = (),
     overrides: Mapping[str, Any] | None = None,
+    power_state: str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """One frame of a workload, alone on a chip.
@@ -72,13 +85,14 @@ def run(
         seed: seed of everything random; nothing is random yet.
         checks: check conservation, causality and capacity of the whole timeline.
         catalogue: folders with chips, workloads and runtimes of your own.
-        overrides: changes to a chip given by name or path, by dotted path.
+        overrides: changes to the chip, by dotted path.
+        power_state: a power state of the chip, set before the overrides.
         progress: called now and then with (ticks simulated, tasks completed).
     Raises:
         SpecError: when an input is wrong; `Infeasible` when the model does not fit the chip.
     """
     known = Catalog(catalogue)
-    on_chip = chip.with_values(overrides or {}) if isinstance(chip, Chip) else known.load_chip(chip, overrides)
+    on_chip = load_chip_in_state(known, chip, power_state, overrides)
     stack = on_chip.usual_runtime if runtime is None else runtime
     setup = single_run(
         on_chip,
@@ -90,6 +104,8 @@ def run(
         prompt_tokens=prompt_tokens,
         decode_tokens=decode_tokens,
         seed=seed,
+        technology=known.technology_of(on_chip),
+        power_state=power_state,
     )
     return simulate(setup, engine=engine, checks=checks, progress=progress)
 
@@ -101,6 +117,7 @@ def run_scenario(
     checks: bool = False,
     catalogue: Sequence[Path | str] = (),
     overrides: Mapping[str, Any] | None = None,
+    power_state: str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """A scenario, from its first frame until the last admitted one is answered.
@@ -110,7 +127,8 @@ def run_scenario(
         engine: as in `run`.
         checks: as in `run`.
         catalogue: as in `run`.
-        overrides: changes to the chip, by dotted path.
+        overrides: as in `run`.
+        power_state: as in `run`; None keeps that of the scenario.
         progress: as in `run`.
     Raises:
         SpecError: as in `run`.
@@ -118,6 +136,8 @@ def run_scenario(
     known = Catalog(catalogue)
     if not isinstance(scenario, Scenario):
         scenario = known.load_scenario(scenario)
+    if power_state is not None:
+        scenario = scenario.model_copy(update={"power_state": power_state})
     return simulate(resolve(scenario, known, overrides=overrides), engine=engine, checks=checks, progress=progress)
 
 

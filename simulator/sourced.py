@@ -195,6 +195,22 @@ Power = Annotated[Sourced, *_in_unit("W")]
 """Watts."""
 Area = Annotated[Sourced, *_in_unit("mm2")]
 """Square millimetres."""
+Energy = Annotated[Sourced, *_in_unit("J")]
+"""Joules."""
+EnergyPerByte = Annotated[Sourced, *_in_unit("J/B")]
+"""Joules per byte."""
+PowerDensity = Annotated[Sourced, *_in_unit("W/mm2")]
+"""Watts per square millimetre."""
+Voltage = Annotated[Sourced, *_in_unit("V")]
+"""Volts."""
+DefectDensity = Annotated[Sourced, *_in_unit("defects/mm2")]
+"""Defects per square millimetre."""
+Money = Annotated[Sourced, *_in_unit("USD", above_zero=False)]
+"""US dollars; zero is allowed."""
+MoneyPerArea = Annotated[Sourced, *_in_unit("USD/mm2", above_zero=False)]
+"""US dollars per square millimetre; zero is allowed."""
+MoneyPerByte = Annotated[Sourced, *_in_unit("USD/B", above_zero=False)]
+"""US dollars per byte; zero is allowed."""
 Count = Annotated[Sourced, *_number(math.inf, "a number above zero")]
 """A pure number above zero."""
 Whole = Annotated[Sourced, *_number(math.inf, "a whole number above zero", is_whole=True)]

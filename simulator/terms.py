@@ -39,3 +39,14 @@ AccessPattern = Literal["streaming", "random", "one-bank-group", "one-bank"]
 
 Refresh = Literal["off", "per-bank", "all-bank"]
 """How a DRAM is refreshed: not at all, bank by bank while the others work, or all banks at once."""
+
+Surroundings = Literal["driving", "car", "accelerator"]
+"""What stands on a die around its compute and memory interfaces.
+
+    driving       cameras in, one image processor, an encoder, safety and security
+    car           the same several times over, with display, audio, vision engines, Ethernet and PCIe
+    accelerator   links to a host and to others of its kind
+"""
+
+LaneKind = Literal["simt", "simd"]
+"""Vector lanes of a GPU, with registers, schedulers and textures, or the bare ones of an NPU."""

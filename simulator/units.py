@@ -65,11 +65,20 @@ _UNIT: Final = {
     "J/B": ("J/B", Fraction(1)),
     "J/bit": ("J/B", Fraction(8)),
     "W": ("W", Fraction(1)),
+    "W/mm2": ("W/mm2", Fraction(1)),
+    "V": ("V", Fraction(1)),
     "mm2": ("mm2", Fraction(1)),
+    "um2": ("mm2", Fraction(1, 10**6)),
+    "defects/mm2": ("defects/mm2", Fraction(1)),
+    "defects/cm2": ("defects/mm2", Fraction(1, 100)),
+    "USD": ("USD", Fraction(1)),
+    "USD/mm2": ("USD/mm2", Fraction(1)),
+    "USD/B": ("USD/B", Fraction(1)),
+    "USD/GB": ("USD/B", Fraction(1, 10**9)),
     "cycles": ("cycles", Fraction(1)),
     "B/cycle": ("B/cycle", Fraction(1)),
 }
-_UNPREFIXED: Final = {"min", "h", "mm2"}
+_UNPREFIXED: Final = {"min", "h", "mm2", "um2", "defects/mm2", "defects/cm2", "USD", "USD/mm2", "USD/B", "USD/GB"}
 _DIVIDING: Final = {"m", "u", "\u00b5", "\u03bc", "n", "p"}
 _BINARY: Final = {"Ki", "Mi", "Gi", "Ti"}
 _COUNTED: Final = {"B", "B/s", "T/s", "cycles", "B/cycle"}
@@ -84,7 +93,13 @@ EXAMPLE: Final = {
     "J": "0.5 pJ",
     "J/B": "5 pJ/bit",
     "W": "60 W",
+    "W/mm2": "25 mW/mm2",
+    "V": "0.75 V",
     "mm2": "415 mm2",
+    "defects/mm2": "0.1 defects/cm2",
+    "USD": "9000 USD",
+    "USD/mm2": "0.05 USD/mm2",
+    "USD/B": "4 USD/GB",
     "cycles": "6.4 kcycles",
     "B/cycle": "128 B/cycle",
 }

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "simulator"
 
 BASE = {"errors", "units"}
-SPECS = {"chip", "runtime", "workload", "scenario", "study"}
+SPECS = {"chip", "runtime", "technology", "workload", "scenario", "study"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "terms": set(),
@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "sourced": BASE,
     "document": BASE | {"sourced"},
     "spec": {"document", "sourced"},
-    "chip": {"precision", "sourced", "spec", "terms"},
+    "chip": {"errors", "precision", "sourced", "spec", "terms"},
+    "technology": {"precision", "sourced", "spec", "terms"},
     "runtime": {"precision", "sourced", "spec", "terms"},
     "workload": {"precision", "sourced", "spec", "terms"},
     "scenario": {"sourced", "spec", "terms"},
@@ -33,13 +34,14 @@ ALLOWED: dict[str, set[str]] = {
     "timeline": BASE | {"program", "compiled"},
     "engine": BASE | {"program", "timeline", "compiled"},
     "metrics": BASE | {"program", "timeline", "compiled"},
-    "simulation": BASE | SPECS | {"catalog", "graph", "lowering", "program", "engine", "timeline", "metrics",
+    "ppa": BASE | {"chip", "technology", "precision", "sourced", "program", "timeline"},
+    "simulation": BASE | SPECS | {"ppa", "catalog", "graph", "lowering", "program", "engine", "timeline", "metrics",
                                   "precision", "sourced", "terms", "compiled"},
     "validation": BASE | {"catalog", "simulation"},
     "exploration": BASE | SPECS | {"catalog", "document", "sourced", "spec", "terms", "precision", "graph", "lowering",
                                    "program", "engine", "timeline", "metrics", "simulation", "variants"},
-    "report": BASE | SPECS | {"program", "timeline", "metrics", "simulation", "validation", "exploration", "precision",
-                              "sourced", "spec", "graph"},
+    "report": BASE | SPECS | {"ppa", "program", "timeline", "metrics", "simulation", "validation", "exploration",
+                              "precision", "sourced", "spec", "graph"},
 }  # fmt: skip
 """Packages and modules of `simulator` and what they may import of it; `api` and `cli` may import anything."""
 

@@ -13,8 +13,8 @@ import simulator
 def test_the_public_names_are_these_and_all_exist() -> None:
     assert simulator.__all__ == [
         "Chip", "EngineError", "Infeasible", "OutputError", "Result", "RoadlineError", "Runtime", "Scenario",
-        "SearchResult", "SpecError", "Study", "Workload", "load_chip", "load_runtime", "load_scenario", "load_study",
-        "load_workload", "run", "run_scenario", "search",
+        "SearchResult", "SpecError", "Study", "Technology", "Workload", "load_chip", "load_runtime", "load_scenario",
+        "load_study", "load_technology", "load_workload", "run", "run_scenario", "search",
     ]  # fmt: skip
     assert all(getattr(simulator, name) is not None for name in simulator.__all__)
     with pytest.raises(AttributeError, match="no attribute 'jump'"):
@@ -41,7 +41,9 @@ def test_a_run_from_python_has_the_keys_that_scripts_depend_on() -> None:
     assert sum(phase["latency_s"] for phase in tree["phases"]) == pytest.approx(tree["latency_s"], rel=1e-12)
     assert tree["ttft_s"] + 4 * tree["tpot_s"] == pytest.approx(tree["latency_s"], rel=1e-12)
     assert tree["latency_s"] >= tree["lower_bound_s"] > 0
-    assert tree["energy_j"] is None
+    assert sum(tree["energy_parts_j"].values()) == pytest.approx(tree["energy_j"], rel=1e-12)
+    assert sum(phase["energy_j"] for phase in tree["phases"]) == pytest.approx(tree["energy_j"], rel=1e-12)
+    assert tree["average_power_w"] * tree["latency_s"] == pytest.approx(tree["energy_j"], rel=1e-12)
 
 
 SEARCH_KEYS = {"schema", "study", "chip", "runtime", "prompt_tokens", "decode_tokens", "seed", "sampler", "objectives",

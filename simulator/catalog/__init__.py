@@ -1,7 +1,8 @@
 """The catalogue: finds YAML objects by kind and name, reads them strictly, and validates them into specs.
 
 Reads from: YAML files; `units`, `errors`, `sourced` and the specs. Gives to: `scenario`, `exploration`, `sweep`, `cli`.
-What a spec means is said where the spec is defined (`chip`, `runtime`, `workload`, `scenario`, `study`).
+What a spec means is said where the spec is defined (`chip`, `runtime`, `technology`, `workload`, `scenario`,
+`study`).
 """
 
 from simulator.catalog.catalog import (
@@ -11,6 +12,7 @@ from simulator.catalog.catalog import (
     load_runtime,
     load_scenario,
     load_study,
+    load_technology,
     load_workload,
     schema,
 )
@@ -27,6 +29,7 @@ __all__ = [
     "load_runtime",
     "load_scenario",
     "load_study",
+    "load_technology",
     "load_workload",
     "parse_assignments",
     "schema",

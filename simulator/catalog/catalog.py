@@ -18,6 +18,7 @@ from simulator.runtime import Runtime
 from simulator.scenario.spec import Scenario
 from simulator.spec import Spec
 from simulator.study import Study
+from simulator.technology import Technology
 from simulator.workload import Workload
 
 SpecT = TypeVar("SpecT", bound=Spec)
@@ -26,6 +27,7 @@ _SPEC: Final[dict[Kind, type[Spec]]] = {
     "chip": Chip,
     "memory": Memory,
     "runtime": Runtime,
+    "technology": Technology,
     "workload": Workload,
     "scenario": Scenario,
     "study": Study,
@@ -41,8 +43,8 @@ _REFERRING: Final[tuple[Kind, ...]] = ("chip", "scenario", "study")
 class Catalog:
     """The built-in catalogue and the user's own folders, which come first.
 
-    A folder has the sub-folders `chips`, `memories`, `runtimes`, `workloads` and `scenarios` (which has the studies,
-    too), or holds YAML files directly.
+    A folder has the sub-folders `chips`, `memories`, `runtimes`, `technologies`, `workloads` and `scenarios` (which has
+    the studies, too), or holds YAML files directly.
     Wherever a name is expected, a path to a .yaml file works, too.
     """
 
@@ -64,6 +66,14 @@ class Catalog:
     def load_runtime(self, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Runtime:
         """The runtime of that name or in that file; raises as `load_chip` does."""
         return self._load(Runtime, "runtime", name_or_path, overrides)
+
+    def load_technology(self, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Technology:
+        """The technology of that name or in that file; raises as `load_chip` does."""
+        return self._load(Technology, "technology", name_or_path, overrides)
+
+    def technology_of(self, chip: Chip) -> Technology | None:
+        """The technology of a chip, None if it names none; raises as `load_chip` does."""
+        return None if chip.technology is None else self.load_technology(chip.technology)
 
     def load_workload(self, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Workload:
         """The workload of that name or in that file; raises as `load_chip` does."""
@@ -244,6 +254,13 @@ def load_runtime(
     return Catalog(catalogue).load_runtime(name_or_path, overrides)
 
 
+def load_technology(
+    name_or_path: str | Path, *, catalogue: Sequence[Path | str] = (), overrides: Mapping[str, Any] | None = None
+) -> Technology:
+    """A technology of the catalogue or of a file."""
+    return Catalog(catalogue).load_technology(name_or_path, overrides)
+
+
 def load_workload(
     name_or_path: str | Path, *, catalogue: Sequence[Path | str] = (), overrides: Mapping[str, Any] | None = None
 ) -> Workload:
@@ -335,6 +352,7 @@ def _references(tree: Mapping[str, Any]) -> Iterator[tuple[Kind, KeyPath, str]]:
         ("chip", ("chip",), tree.get("chip")),
         ("runtime", ("runtime",), tree.get("runtime")),
         ("runtime", ("usual_runtime",), tree.get("usual_runtime")),
+        ("technology", ("technology",), tree.get("technology")),
         ("workload", ("reference",), tree.get("reference")),
     ]
     dram = tree.get("dram")

@@ -10,13 +10,14 @@ from typing import Final, Literal
 from simulator.document.complaint import shown
 from simulator.errors import SpecError, nearest
 
-Kind = Literal["chip", "memory", "runtime", "workload", "scenario", "study"]
+Kind = Literal["chip", "memory", "runtime", "technology", "workload", "scenario", "study"]
 """What a YAML file describes."""
 
 FOLDER: Final[dict[Kind, str]] = {
     "chip": "chips",
     "memory": "memories",
     "runtime": "runtimes",
+    "technology": "technologies",
     "workload": "workloads",
     "scenario": "scenarios",
     "study": "scenarios",

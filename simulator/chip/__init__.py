@@ -9,6 +9,7 @@ from simulator.chip.dram_ceiling import READ_STREAM, Access
 from simulator.chip.dram_device import Memory
 from simulator.chip.memory import LASTING, Lasting, LocalSplit, LocalSram, Split, Sram
 from simulator.chip.modes import IntensityRule, Mode, Partition, Reconfiguration
+from simulator.chip.physical import Physical, PowerState
 from simulator.chip.spec import Chip, Dies, Host, Link, Master, MasterBudget, Noc
 
 __all__ = [
@@ -33,6 +34,8 @@ __all__ = [
     "Mode",
     "Noc",
     "Partition",
+    "Physical",
+    "PowerState",
     "Reconfiguration",
     "Split",
     "Sram",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -10,7 +11,19 @@ from simulator.chip.compute import Cluster
 from simulator.chip.dram import Dram
 from simulator.chip.memory import LASTING, Sram
 from simulator.chip.modes import Partition, Reconfiguration, sum_of_clusters
-from simulator.sourced import Area, Bandwidth, ChosenCapacity, ChosenDuration, Duration, Fraction, Frequency, Power
+from simulator.chip.physical import Physical, PowerState
+from simulator.errors import SpecError, nearest
+from simulator.sourced import (
+    Area,
+    Bandwidth,
+    ChosenCapacity,
+    ChosenDuration,
+    Duration,
+    Fraction,
+    Frequency,
+    Power,
+    Sourced,
+)
 from simulator.spec import Spec
 
 
@@ -127,6 +140,12 @@ class Chip(Spec):
     """Modes between which the accelerator can change; None for a fixed one."""
     partitions: dict[str, Partition] = Field(default_factory=dict)
     """Parts of the accelerator that streams of a scenario may have to themselves, by name."""
+    technology: str | None = None
+    """The technology in which the die is made: a name of the catalogue; without it there is no energy, area or cost."""
+    physical: Physical | None = None
+    """What the die has beside what runs models, for its area and its idle power."""
+    power_states: dict[str, PowerState] | None = None
+    """Settings of cores and clocks by name; without one the chip runs as the rest of this file says."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Chip:
@@ -211,3 +230,37 @@ class Chip(Spec):
     def cluster_sram_bytes(self) -> int:
         """Bytes of the local SRAM of all clusters of the accelerator."""
         return int(self.cluster.sram.capacity.value * self.cluster.count.value)
+
+    def in_power_state(self, name: str) -> Chip:
+        """The chip with the cores, clocks and voltage of one of its power states.
+
+        Raises:
+            SpecError: when it has no state of that name.
+        """
+        states = self.power_states or {}
+        if name not in states:
+            raise SpecError(
+                f'chip {self.name}: must have the power state that is asked for, got "{name}"',
+                hint=nearest(name, states) if states else "it has none: set clocks one by one",
+            )
+        state = states[name]
+        physical = self.physical or Physical()
+        return self.model_copy(
+            update={
+                "clusters": {**self.clusters, self.accelerator: _replaced(
+                    self.cluster, {"count": state.clusters_on, "clock": state.cluster_clock}
+                )},
+                "dram": _replaced(self.dram, {"rate": state.dram_rate}),
+                "host": _replaced(self.host, {"clock": state.host_clock}),
+                "power": state.power or self.power,
+                "physical": _replaced(physical, {"voltage": state.voltage, "cpu_cores_on": state.cpu_cores_on}),
+            }
+        )  # fmt: skip
+
+
+_SpecT = TypeVar("_SpecT", bound=Spec)
+
+
+def _replaced(part: _SpecT, numbers: Mapping[str, Sourced | None]) -> _SpecT:
+    """A part of a chip with the numbers that are there."""
+    return part.model_copy(update={field: number for field, number in numbers.items() if number is not None})

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from simulator.catalog import Catalog, Kind
     from simulator.spec import Spec
 
-_PLURALS: Final = {"chips": "chip", "memories": "memory", "runtimes": "runtime", "workloads": "workload",
-                   "scenarios": "scenario", "studies": "study"}  # fmt: skip
+_PLURALS: Final = {"chips": "chip", "memories": "memory", "runtimes": "runtime", "technologies": "technology",
+                   "workloads": "workload", "scenarios": "scenario", "studies": "study"}  # fmt: skip
 _KINDS: Final = tuple(_PLURALS.values())
 
 
@@ -63,17 +63,18 @@ def show_command(
         raise click.UsageError(f"--plot draws a chip, not a {kind}")
     from simulator.catalog import Catalog, parse_assignments
 
-    spec: Any = _load(Catalog(folders), kind, name, parse_assignments(assignments))
+    catalog = Catalog(folders)
+    spec: Any = _load(catalog, kind, name, parse_assignments(assignments))
     if plot_path is not None:
         from simulator.report.block_diagram import draw_block_diagram
 
         draw_block_diagram(spec, plot_path)
         click.echo(f"wrote {plot_path}", err=True)
-    counts, layers = _layers(spec) if kind == "workload" else (_points(spec) if kind == "study" else {}, "")
+    figures, further = _further(catalog, kind, spec)
     if as_json:
-        print_json({"kind": kind, **spec.model_dump(mode="json"), **counts})
+        print_json({"kind": kind, **spec.model_dump(mode="json"), **figures})
     else:
-        click.echo(_sheet(spec) + layers)
+        click.echo(_sheet(spec) + further)
 
 
 @click.command("schema")
@@ -119,6 +120,23 @@ def _sheet(spec: Any) -> str:
         return memory_sheet(spec, page_columns())
     sheet: Callable[..., str] = getattr(sheets, f"{name}_sheet")
     return sheet(spec, page_columns())
+
+
+def _further(catalog: Catalog, kind: Kind, spec: Any) -> tuple[dict[str, Any], str]:
+    """What follows from an object beside what its file says: for JSON, and as text."""
+    if kind == "workload":
+        return _layers(spec)
+    if kind == "study":
+        return _points(spec), ""
+    return _die(catalog, spec) if kind == "chip" else ({}, "")
+
+
+def _die(catalog: Catalog, chip: Any) -> tuple[dict[str, Any], str]:
+    """Area and cost of a chip."""
+    from simulator.report.die_sheet import die_figures, die_sheet
+
+    technology = catalog.technology_of(chip)
+    return {"die": die_figures(chip, technology)}, f"\n\n{die_sheet(chip, technology, page_columns())}"
 
 
 def _layers(workload: Any) -> tuple[dict[str, Any], str]:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 )
 @click.option("--prompt", "prompt_tokens", metavar="N", type=click.IntRange(min=1), help="Prompt tokens.")
 @click.option("--decode", "decode_tokens", metavar="N", type=click.IntRange(min=1), help="Decoded tokens.")
+@click.option("--power-state", metavar="NAME", help="Power state of the chip, such as 30W.")
 @click.option(
     "--engine", type=click.Choice(["auto", "reference", "compiled"]), default="auto", show_default=True, help="Engine."
 )
@@ -76,6 +77,7 @@ def run_command(
     checks: bool,
     engine: EngineName,
     as_json: bool,
+    power_state: str | None,
     **options: Any,
 ) -> None:
     """Simulate a scenario, or one frame of a workload on a chip.
@@ -103,7 +105,7 @@ def run_command(
     with _progress() as progress:
         common: dict[str, Any] = {
             "catalogue": folders, "overrides": parse_assignments(assignments), "engine": engine, "checks": checks,
-            "progress": progress,
+            "progress": progress, "power_state": power_state,
         }  # fmt: skip
         if scenario is not None:
             result = api.run_scenario(scenario, **common)

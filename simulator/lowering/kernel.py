@@ -237,8 +237,8 @@ def _multiplication_cycles(
         tile_cost_cycles=0.0 if kernel.tile_cost is None else kernel.tile_cost.value,
     )  # fmt: skip
     weights = matrices * inputs * outputs
-    before: Amount = 0.0
-    after: Amount = 0.0
+    before: Any = 0.0
+    after: Any = 0.0
     if used.weight_bits != DTYPE_BITS[dtype] and used.weights not in path.converts_in_path:
         num_conversions = -(-rows // tile_rows) if kernel.converts_weights == "per_row_tile" else 1
         before = before + cost.conversion_cycles(weights * num_conversions, cluster)
@@ -290,7 +290,7 @@ def _attention_cycles(
     softmax = cost.softmax_cycles(operator, cluster)
     on_lanes = cost.attention_vector_macs_cycles(operator, cluster)
     is_quicker_on_lanes = on_lanes < on_matrix
-    conversion = 0.0
+    conversion: Amount = 0.0
     if _is_narrow_cache(body, path, platform):
         conversion = cost.conversion_cycles(operator.cache_elements, cluster)
     return (

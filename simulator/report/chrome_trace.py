@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 
+from simulator.ppa.power import Meter
 from simulator.report.files import new_file
 from simulator.report.trace_tracks import GROUPS, Column, CounterTrack, SliceTrack, group_number, trace_tracks
 from simulator.timeline.timeline import Timeline
@@ -20,7 +21,7 @@ _EVENTS_PER_WRITE = 10_000
 _json = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def write_chrome(timeline: Timeline, path: str | os.PathLike[str], *, title: str) -> None:
+def write_chrome(timeline: Timeline, path: str | os.PathLike[str], *, title: str, meter: Meter | None = None) -> None:
     """Writes a run as a Chrome JSON trace.
 
     Raises:
@@ -28,16 +29,16 @@ def write_chrome(timeline: Timeline, path: str | os.PathLike[str], *, title: str
     """
     with new_file(path) as file:
         file.write(f'{{"displayTimeUnit":"ns","otherData":{{"title":{_json(title)}}},"traceEvents":[\n'.encode())
-        events = _events(timeline, title)
+        events = _events(timeline, title, meter)
         file.write(next(events).encode())
         while chunk := list(islice(events, _EVENTS_PER_WRITE)):
             file.write((",\n" + ",\n".join(chunk)).encode())
         file.write(b"\n]}\n")
 
 
-def _events(timeline: Timeline, title: str) -> Iterator[str]:
+def _events(timeline: Timeline, title: str, meter: Meter | None) -> Iterator[str]:
     """One JSON object per event. Process and thread numbers begin at 1: viewers hide thread 0."""
-    tracks = trace_tracks(timeline, title=title)
+    tracks = trace_tracks(timeline, title=title, meter=meter)
     for process, group_title in tracks.groups:
         yield _about(process, process, "process_name", "name", group_title)
         yield _about(process, process, "process_sort_index", "sort_index", process)

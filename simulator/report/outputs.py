@@ -92,12 +92,14 @@ def write_outputs(result: Result, *, trace: Path | None, plot: Path | None, roof
         MissingExtraError: when a package for it is not installed.
     """
     if trace is not None:
-        write_trace(result.timeline, trace, title=result.setup.name)
+        write_trace(result.timeline, trace, title=result.setup.name, meter=result.meter)
         yield trace
     if plot is not None:
         from simulator.report.timeline_plot import draw_timeline
 
-        draw_timeline(result.timeline, plot, title=deadline_sentence(result), subtitle=limit_sentence(result))
+        draw_timeline(
+            result.timeline, plot, title=deadline_sentence(result), subtitle=limit_sentence(result), meter=result.meter
+        )
         yield plot
     if roofline is not None:
         from simulator.report.run_roofline import draw_run_roofline

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import IO, Any, Final, cast
 
 from simulator.errors import MissingExtraError
+from simulator.ppa.power import Meter
 from simulator.report.files import new_file
 from simulator.report.trace_tracks import GROUPS, Column, CounterTrack, SliceTrack, Tracks, group_number, trace_tracks
 from simulator.timeline.timeline import Timeline
@@ -21,7 +22,7 @@ _SEQUENCE: Final = 1
 """All packets belong to one sequence, so a name is written once and then meant by its number."""
 
 
-def write_perfetto(timeline: Timeline, path: str | os.PathLike[str], *, title: str) -> None:
+def write_perfetto(timeline: Timeline, path: str | os.PathLike[str], *, title: str, meter: Meter | None = None) -> None:
     """Writes a run as a Perfetto trace.
 
     Raises:
@@ -29,7 +30,7 @@ def write_perfetto(timeline: Timeline, path: str | os.PathLike[str], *, title: s
         OutputError: when the file cannot be written; then there is no file.
     """
     protos = _protos()
-    tracks = trace_tracks(timeline, title=title)
+    tracks = trace_tracks(timeline, title=title, meter=meter)
     with new_file(path) as file:
         _PerfettoFile(file, protos, tracks).write()
 

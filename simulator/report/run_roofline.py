@@ -23,17 +23,16 @@ def draw_run_roofline(result: Result, path: str | os.PathLike[str], *, subtitle:
 
 
 def _points(result: Result) -> list[RooflinePoint]:
-    dram = result.program.resources.channel_names.index("dram")
     return [
         RooflinePoint(
             name=use.name.partition(".")[2],
             phase=use.phase,
             flop=use.flop,
-            dram_bytes=use.channel_bytes[dram],
+            dram_bytes=result.dram_bytes(use.channel_bytes),
             seconds=ticks_to_seconds(use.busy_ticks),
         )
         for use in operation_use(result.timeline, result.frame.release)
-        if use.flop and use.channel_bytes[dram]
+        if use.flop and result.dram_bytes(use.channel_bytes)
     ]
 
 

@@ -38,7 +38,7 @@ def run_sheet(result: Result, width: int = WIDTH) -> str:
     parts: list[RenderableType] = [head, phases, Text("\n".join(filter(None, sentences)))]
     if len(setup.streams) > 1 or len(first.release_ticks) > 1:
         parts.append(_stream_table(result))
-    parts += [_resource_table(result), _cause_table(result)]
+    parts += [_resource_table(result), _cause_table(result), _energy(result)]
     parts.append(Text("\n".join(filter(None, [limit_sentence(result), reach_sentence(result)]))))
     parts += _guesses(result, width)
     return rendered(parts, width)
@@ -57,14 +57,14 @@ def _phase_table(result: Result) -> Table:
         "Phases of the slowest frame" if len(result.setup.streams[0].release_ticks) > 1 else "Phases",
         "phase", "tokens >", "latency >", "lower bound >", "limited by", "DRAM >", "TFLOP >",
     )  # fmt: skip
-    dram = result.program.resources.channel_names.index("dram")
     for phase in result.phases:
-        bound = phase.lower_bound_ticks
+        bound, moved = phase.lower_bound_ticks, result.dram_bytes(phase.channel_bytes)
         table.add_row(
             phase.name, f"{phase.tokens:,}", _ticks(phase.latency_ticks), "" if bound is None else _ticks(bound),
-            result.phase_limit(phase), format_quantity(phase.channel_bytes[dram], "B"), f"{phase.flop / 1e12:.3g}",
+            result.phase_limit(phase), format_quantity(moved, "B"), f"{phase.flop / 1e12:.3g}",
         )  # fmt: skip
-    flop, moved = sum(phase.flop for phase in result.phases), sum(phase.channel_bytes[dram] for phase in result.phases)
+    flop = sum(phase.flop for phase in result.phases)
+    moved = sum(result.dram_bytes(phase.channel_bytes) for phase in result.phases)
     table.add_section()
     table.add_row(
         "frame", "", format_quantity(result.latency_s, "s"), _ticks(result.bound.ticks), "",
@@ -133,6 +133,26 @@ def _cause_table(result: Result) -> Table:
     return table
 
 
+def _energy(result: Result) -> RenderableType:
+    """The energy of the frame by part, or why there is none."""
+    energy = result.energy
+    if energy is None:
+        return Text(f"Energy: none, since {result.energy_reason}.")
+    table = new_table("Energy of the frame", "part", "energy >", "share >", "")
+    small = 0.0
+    for part, joules in sorted(energy.parts_j.items(), key=lambda item: -item[1]):
+        share = joules / energy.total_j
+        if share < SMALL_SHARE:
+            small += joules
+            continue
+        table.add_row(part, format_quantity(joules, "J"), _percent(share), "█" * round(BAR * share))
+    if small:
+        table.add_row("others", format_quantity(small, "J"), _percent(small / energy.total_j), "")
+    table.add_section()
+    table.add_row("all", format_quantity(energy.total_j, "J"), f"{energy.average_w:.1f} W", "on average")
+    return table
+
+
 def _guesses(result: Result, width: int) -> list[RenderableType]:
     """How many numbers are no data, and those that nobody has published with the range in which they may lie."""
     uncertain = result.uncertain_numbers()
@@ -140,9 +160,13 @@ def _guesses(result: Result, width: int) -> list[RenderableType]:
         return [Text("Every number of chip and runtime that was used is sourced.")]
     counts = Counter(number.status for _, number, _ in uncertain)
     kinds = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+    energies = result.uncertain_energies()
+    sheet = f'"roadline show technology {result.setup.chip.technology}"'
+    further = f" The energy rests on {len(energies)} more; see {sheet}." if energies else ""
     sentence = Text(
         f"This rests on {len(uncertain)} uncertain numbers ({kinds}); see "
         f'"roadline show chip {result.setup.chip.name}" and "roadline show runtime {result.setup.runtime.name}".'
+        f"{further}"
     )
     assumed = [row for row in uncertain if row[1].status == "assumed"]
     if not assumed:

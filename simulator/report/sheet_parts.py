@@ -52,16 +52,32 @@ def numbers_of(spec: Spec) -> dict[str, Number]:
     }
 
 
+_SMALL_MM2: Final = 0.1
+_UNSCALED: Final[dict[str, tuple[float, str]]] = {
+    "cycles": (1, "cycles"),
+    "B/cycle": (1, "B/cycle"),
+    "mm2": (1, "mm2"),
+    "um2": (1e6, "um2"),
+    "USD": (1, "USD"),
+    "USD/mm2": (1, "USD/mm2"),
+    "USD/B": (1e9, "USD/GB"),
+    "defects/mm2": (100, "defects/cm2"),
+    "T/s": (1e-6, "MT/s"),
+}
+"""Units of numbers that are written without a prefix of their own: the factor to the unit in which they are."""
+
+
 def value_text(value: float, unit: str | None) -> str:
     """A value in the prefix in which people write it; `unit` is None for a pure number."""
     if unit is None:
         return f"{value:,.6g}" if value < 1e6 else f"{value:,.0f}"
     if unit == "B":
         return _capacity(value)
-    if unit == "T/s":
-        return f"{value / 1e6:,.6g} MT/s"
-    if unit in {"cycles", "B/cycle", "mm2"}:
-        return f"{value:,.6g} {unit}"
+    if unit == "mm2" and value < _SMALL_MM2:
+        unit = "um2"
+    if unit in _UNSCALED:
+        factor, written = _UNSCALED[unit]
+        return f"{factor * value:,.6g} {written}"
     return format_quantity(value, unit, DIGITS)
 
 
@@ -100,6 +116,16 @@ def number_table(heading: str, numbers: Mapping[str, Number], labels: Mapping[st
         if path in numbers:
             table.add_row(label, numbers[path].text, numbers[path].status, numbers[path].source)
     return table
+
+
+def part_labels(numbers: Mapping[str, Number], part: str) -> dict[str, str]:
+    """Labels for a table of all numbers of one part of an object: their paths as words."""
+    start = f"{part}."
+    return {
+        path: path.removeprefix(start).replace("_", " ").replace(".", ", ")
+        for path in numbers
+        if path.startswith(start)
+    }
 
 
 def new_table(heading: str, *columns: str) -> Table:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from simulator.chip import Chip, Cluster, Dram, Master, Memory
 from simulator.precision import Dtype
+from simulator.report.die_sheet import rest_of_die_tables
 from simulator.report.sheet_parts import (
     DIGITS,
     WIDTH,
@@ -22,6 +23,7 @@ from simulator.report.sheet_parts import (
     number_table,
     numbers_of,
     pairs,
+    part_labels,
     provenance,
     rendered,
     uncertain_list,
@@ -31,6 +33,7 @@ from simulator.runtime import Runtime
 from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
 from simulator.spec import Spec
 from simulator.study import Study
+from simulator.technology import Technology
 from simulator.units import format_quantity
 from simulator.workload import Workload
 
@@ -38,7 +41,12 @@ from simulator.workload import Workload
 def chip_sheet(chip: Chip, width: int = WIDTH) -> str:
     """What a chip has: compute rates by dtype, memories, masters, and what is uncertain about them."""
     numbers = numbers_of(chip)
-    facts = [("process", chip.process), ("accelerator", chip.accelerator), ("usual runtime", chip.usual_runtime)]
+    facts = [
+        ("process", chip.process),
+        ("technology", chip.technology or "none"),
+        ("accelerator", chip.accelerator),
+        ("usual runtime", chip.usual_runtime),
+    ]
     if chip.dram.device is not None:
         facts.append(("memory", _memory_text(chip.dram)))
     parts: list[RenderableType] = [heading_line(chip.name, chip.title), pairs(facts)]
@@ -52,6 +60,7 @@ def chip_sheet(chip: Chip, width: int = WIDTH) -> str:
         labels = {f"links.{name}.bandwidth": "bandwidth and direction", f"links.{name}.latency": "latency"}
         parts.append(number_table(f"Link {name}", numbers, labels))
     parts.append(number_table("Host", numbers, {"host.clock": "clock"}))
+    parts += rest_of_die_tables(chip, numbers)
     return rendered([*parts, uncertain_list(numbers)], width)
 
 
@@ -155,6 +164,20 @@ def scenario_sheet(scenario: Scenario, width: int = WIDTH) -> str:
     return rendered([*parts, uncertain_list(numbers)], width)
 
 
+def technology_sheet(technology: Technology, width: int = WIDTH) -> str:
+    """What a process node costs in energy, area and money."""
+    numbers = numbers_of(technology)
+    scale = {path: path.replace("_", " ") for path in numbers if "." not in path}
+    parts: list[RenderableType] = [
+        heading_line(technology.name, technology.title),
+        number_table("Scale", numbers, scale),
+        number_table("Energy at N7", numbers, part_labels(numbers, "energy")),
+        number_table("Area at N7", numbers, part_labels(numbers, "area")),
+        number_table("Cost", numbers, part_labels(numbers, "cost")),
+    ]
+    return rendered([*parts, uncertain_list(numbers)], width)
+
+
 def key_figure(spec: Spec) -> str:
     """One figure that says most about an object, for a list."""
     figure = ""
@@ -166,6 +189,8 @@ def key_figure(spec: Spec) -> str:
         figure = f"{spec.channel_bits} bit at {spec.usual_rate / 1e6:,g} MT/s, {spec.banks} banks"
     elif isinstance(spec, Runtime):
         figure = f"launch {spec.launch.value:g} cycles, enqueue {spec.enqueue.value:g}"
+    elif isinstance(spec, Technology):
+        figure = f"logic {spec.logic_area.value:g} times N7, bit cell {1e6 * spec.sram_bitcell.value:g} um2"
     elif isinstance(spec, Workload):
         figure = " > ".join(phase.phase for phase in spec.pipeline)
     elif isinstance(spec, Scenario):

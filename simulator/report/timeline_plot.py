@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from simulator.metrics.latency import release_latency
 from simulator.metrics.utilization import channel_use, unit_use
+from simulator.ppa.power import Meter, PowerTrack
 from simulator.program.capacity import Steps, channel_steps
 from simulator.program.program import Ints
 from simulator.report.frame_row import FrameRow
@@ -62,7 +63,9 @@ class _Window:
         return bin_edges(self.start_tick, self.stop_tick, NUM_BINS)
 
 
-def draw_timeline(timeline: Timeline, path: str | os.PathLike[str], *, title: str, subtitle: str = "") -> None:
+def draw_timeline(
+    timeline: Timeline, path: str | os.PathLike[str], *, title: str, subtitle: str = "", meter: Meter | None = None
+) -> None:
     """Writes the picture of a run as PNG, SVG or PDF.
 
     Raises:
@@ -70,19 +73,22 @@ def draw_timeline(timeline: Timeline, path: str | os.PathLike[str], *, title: st
         OutputError: when the file cannot be written; then there is no file.
     """
     check_picture_name(path)
-    save(timeline_figure(timeline, title=title, subtitle=subtitle), path)
+    save(timeline_figure(timeline, title=title, subtitle=subtitle, meter=meter), path)
 
 
-def timeline_figure(timeline: Timeline, *, title: str, subtitle: str = "") -> Figure:
-    """The picture of a run. Times are in ms, rates in GB/s, memories in percent of their size."""
+def timeline_figure(timeline: Timeline, *, title: str, subtitle: str = "", meter: Meter | None = None) -> Figure:
+    """The picture of a run. Times are in ms, rates in GB/s, power in W, memories in percent of their size."""
     resources = timeline.program.resources
     frames = FrameRow.of(timeline)
     units = _busiest_units(timeline)
     rows = [("frames", 0.6 + 0.4 * frames.num_bars)]
     rows += [("units", 0.4 + 0.32 * len(units))] if len(units) else []
     rows += [("rates", 1.9)] if resources.channel_names else []
+    rows += [("power", 1.4)] if meter is not None else []
     rows += [("memories", 1.4)] if len(timeline.program.occupancies) else []
     windows = _windows(timeline)
+    powers = [] if meter is None else [meter.power(timeline, window.edges) for window in windows]
+    most_w = max((float(power.total_w.max()) for power in powers), default=0.0)
     with styled():
         figure = new_figure(title, subtitle, reserve_legend=True)
         grid = figure.subplots(
@@ -90,6 +96,8 @@ def timeline_figure(timeline: Timeline, *, title: str, subtitle: str = "") -> Fi
         )
         for column, window in enumerate(windows):
             axes = {name: grid[row][column] for row, (name, _) in enumerate(rows)}
+            if powers:
+                _draw_power(axes["power"], powers[column], window, most_w)
             _draw_column(axes, timeline, window, frames, units)
         figure.align_ylabels(grid[:, 0])
         figure.legend(handles=frames.legend(), loc="upper left", bbox_to_anchor=(0.007, 0.892), ncols=12, fontsize=10)
@@ -197,6 +205,20 @@ def _draw_rates(axes: Axes, timeline: Timeline, window: _Window) -> None:
     use = channel_use(timeline, max(window.start_tick, 0), window.stop_tick)[channel]
     axes.annotate(f"{100 * use.utilization:.0f} %", (1, 0.5), xycoords="axes fraction", xytext=(4, 0),
                   textcoords="offset points", va="center", fontsize=10, color=MUTED)  # fmt: skip
+    if window.is_first:
+        _legend_above(axes)
+
+
+def _draw_power(axes: Axes, power: PowerTrack, window: _Window, most_w: float) -> None:
+    """The power in each slice of time: idle silicon below, memory and compute on top of it."""
+    below = np.zeros(len(power.edge_ticks) - 1)
+    for (name, watts), colour in zip(reversed(list(power.watts.items())), (FAINT, COLOURS[4], COLOURS[0]), strict=True):
+        axes.stairs(
+            below + watts, power.edge_ticks / _TICKS_PER_MS, baseline=below, fill=True, color=colour, label=name
+        )
+        below = below + watts
+    axes.set_ylim(0, 1.4 * most_w)
+    _name_row(axes, window, "power\n(W)")
     if window.is_first:
         _legend_above(axes)
 

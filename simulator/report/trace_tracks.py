@@ -19,13 +19,18 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.metrics.latency import ReleaseLatency, release_latency
+from simulator.ppa.power import STATIC, Meter
 from simulator.program.program import NONE, Floats, Ints
+from simulator.report.timeline_bins import bin_edges
 from simulator.timeline.occupancy import occupancy_steps
 from simulator.timeline.timeline import ReleaseStatus, Timeline
 from simulator.units import TICKS_PER_SECOND
 
-GROUPS: Final = ("run", "frames", "phases", "units", "transfers", "channels", "memories", "milestones")
+GROUPS: Final = ("run", "frames", "phases", "units", "transfers", "channels", "memories", "power", "milestones")
 """Groups of tracks from top to bottom."""
+
+POWER_SLICES: Final = 2000
+"""Most slices of time of a power track."""
 
 TICKS_PER_NANOSECOND: Final = TICKS_PER_SECOND // 10**9
 _TICKS_PER_MILLISECOND: Final = TICKS_PER_SECOND // 10**3
@@ -86,8 +91,14 @@ def group_number(group: str) -> int:
     return GROUPS.index(group) + 1
 
 
-def trace_tracks(timeline: Timeline, *, title: str) -> Tracks:
-    """The tracks of a run. `title` is what the run is called in the first row."""
+def trace_tracks(timeline: Timeline, *, title: str, meter: Meter | None = None) -> Tracks:
+    """The tracks of a run.
+
+    Args:
+        timeline: the run.
+        title: what the run is called in the first row.
+        meter: what measures its power; without it there is no power track.
+    """
     slices = [
         _run(timeline, title),
         *_releases(timeline),
@@ -97,7 +108,7 @@ def trace_tracks(timeline: Timeline, *, title: str) -> Tracks:
     ]
     return Tracks(
         slices=tuple(sorted((track for track in slices if len(track)), key=lambda track: group_number(track.group))),
-        counters=(*_channels(timeline), *_memories(timeline)),
+        counters=(*_channels(timeline), *_memories(timeline), *_power(timeline, meter)),
     )
 
 
@@ -288,6 +299,18 @@ def _task_labels(timeline: Timeline, rows: Ints) -> npt.NDArray[np.object_]:
         dtype=object,
     )
     return texts[where.ravel()]
+
+
+def _power(timeline: Timeline, meter: Meter | None) -> Iterator[CounterTrack]:
+    """The power in equal slices of time, and what of it compute, memory and idle silicon take."""
+    if meter is None or timeline.horizon_tick == 0:
+        return
+    edges = bin_edges(0, timeline.horizon_tick, POWER_SLICES)
+    track = meter.power(timeline, edges)
+    for name, watts in {"total": track.total_w, **track.watts}.items():
+        # a counter keeps its last value, so it ends with what idle silicon takes when the run is over
+        after = track.watts[STATIC][-1] if name in {"total", STATIC} else 0.0
+        yield _counter("power", f"power, {name}", "W", edges, np.append(watts, after))
 
 
 def _channels(timeline: Timeline) -> Iterator[CounterTrack]:

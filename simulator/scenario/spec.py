@@ -93,6 +93,8 @@ class Scenario(Spec):
     """Changes to the chip by dotted path, as `--set` takes them."""
     runtime: str
     """Runtime: a name of the catalogue or a path."""
+    power_state: str | None = None
+    """A power state of the chip; None for the chip as its file says."""
     kv_precision: str | None = None
     """Precision of the KV caches; None keeps that of the runtime."""
     head_precision: str | None = None

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from simulator.simulation.setup import Setup
 from simulator.sourced import Sourced, units_of
 
-_UNREAD = ("die_area", "power", "links.")
+_UNREAD = ("die_area", "power", "links.", "physical.", "power_states.")
 """Beginnings of paths in a chip that are for readers and for other chips."""
 
 

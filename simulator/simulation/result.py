@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,10 +17,12 @@ from simulator.metrics.latency import PhaseLatency, ReleaseLatency
 from simulator.metrics.occupancy import MemoryUse
 from simulator.metrics.streams import Percentile, StreamOutcome
 from simulator.metrics.utilization import ChannelUse, UnitUse
+from simulator.ppa.energy import numbers_used
+from simulator.ppa.power import FrameEnergy, Meter
 from simulator.program import NONE, Program
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.setup import Setup
-from simulator.sourced import Sourced
+from simulator.sourced import Sourced, units_of
 from simulator.timeline import Timeline
 from simulator.units import ticks_to_seconds
 
@@ -39,6 +41,10 @@ class Result:
     """Lower bound of the frame's job."""
     attribution: Attribution
     """Of the frame."""
+    meter: Meter | None
+    """What measures the energy of any release and the power over time; None without a technology."""
+    energy: FrameEnergy | None
+    """Of the frame: its own tasks, and idle silicon over its latency; None without a technology."""
     streams: tuple[StreamOutcome, ...]
     units: tuple[UnitUse, ...]
     channels: tuple[ChannelUse, ...]
@@ -90,14 +96,43 @@ class Result:
         """The phase of that name, if the frame has it."""
         return next((phase for phase in self.frame.phases if phase.name == name), None)
 
+    def dram_bytes(self, channel_bytes: Sequence[int]) -> int:
+        """Of bytes by channel, those that went over the DRAM: that of all dies, where there are several."""
+        names = self.program.resources.channel_names
+        return sum(
+            int(moved) for name, moved in zip(names, channel_bytes, strict=True) if name.split(".")[-1] == "dram"
+        )
+
     def phase_limit(self, phase: PhaseLatency) -> str:
         """What most of a phase's time on the critical path went to."""
         causes = self.attribution.phase_cause_ticks[phase.name]
         return max(causes, key=lambda cause: causes[cause])
 
+    @property
+    def energy_reason(self) -> str | None:
+        """Why there is no energy; None if there is one."""
+        if self.energy is not None:
+            return None
+        chip = self.setup.chip
+        if chip.technology is None:
+            return f"chip {chip.name} names no technology"
+        return f"the run was made without the technology {chip.technology} of chip {chip.name}"
+
     def uncertain_numbers(self) -> list[tuple[str, Sourced, str | None]]:
         """Every guess that the result rests on: dotted path, number and unit, as `numbers_read` gives them."""
         return [row for row in numbers_read(self.setup) if row[1].is_uncertain]
+
+    def uncertain_energies(self) -> list[tuple[str, Sourced, str | None]]:
+        """Every further guess that the energy rests on: of the technology, and of the rest of the die."""
+        if self.setup.technology is None:
+            return []
+        chip = self.setup.chip
+        rows = [
+            (f"technology.{path}", number, unit) for path, number, unit in numbers_used(chip, self.setup.technology)
+        ]
+        if chip.physical is not None:
+            rows += [(f"chip.physical.{path}", number, unit) for path, number, unit in units_of(chip.physical)]
+        return [row for row in rows if row[1].is_uncertain]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
@@ -117,8 +152,11 @@ class Result:
             "ttft_s": self.ttft_s,
             "tpot_s": tpot_s,
             "tokens_per_s": None if tpot_s is None else 1 / tpot_s,
-            "energy_j": None,
-            "average_power_w": None,
+            "energy_j": None if self.energy is None else self.energy.total_j,
+            "average_power_w": None if self.energy is None else self.energy.average_w,
+            "energy_parts_j": None if self.energy is None else dict(self.energy.parts_j),
+            "energy_reason": self.energy_reason,
+            "power_state": self.setup.power_state,
             "tasks": len(self.timeline),
             "wall_s": self.wall_s,
             "phases": [self._phase_dict(phase) for phase in self.phases],
@@ -139,13 +177,12 @@ class Result:
             "uncertain": [
                 {"number": path, "value": number.value, "unit": unit, "range": number.guessed_range,
                  "status": number.status, "source": number.source, "note": number.note}
-                for path, number, unit in self.uncertain_numbers()
+                for path, number, unit in (*self.uncertain_numbers(), *self.uncertain_energies())
             ],
             "program": self.program.fingerprint,
         }  # fmt: skip
 
     def _phase_dict(self, phase: PhaseLatency) -> dict[str, Any]:
-        dram = self.program.resources.channel_names.index("dram")
         return {
             "name": phase.name,
             "tokens": phase.tokens,
@@ -154,8 +191,8 @@ class Result:
             "bound_by": phase.bound_by,
             "limited_by": self.phase_limit(phase),
             "flops": phase.flop,
-            "dram_bytes": phase.channel_bytes[dram],
-            "energy_j": None,
+            "dram_bytes": self.dram_bytes(phase.channel_bytes),
+            "energy_j": None if self.energy is None else self.energy.phases_j[phase.name],
             "attribution": _seconds(self.attribution.phase_cause_ticks[phase.name]),
         }
 

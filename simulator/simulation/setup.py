@@ -21,6 +21,7 @@ from simulator.precision import precision as precision_named
 from simulator.program import NONE, Background, DropPolicy, Program, Streams
 from simulator.runtime import Runtime
 from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
+from simulator.technology import Technology
 from simulator.terms import COMPONENT_OF_PHASE, PhaseName
 from simulator.units import seconds_to_ticks
 from simulator.workload import Workload
@@ -71,6 +72,10 @@ class Setup:
     streams: tuple[Stream, ...]
     background: Mapping[str, BackgroundSpec]
     seed: int = 0
+    technology: Technology | None = None
+    """That of the chip; None if it names none, or if nobody asks for energy."""
+    power_state: str | None = None
+    """The power state in which the chip is."""
 
 
 def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any] | None = None) -> Setup:
@@ -83,7 +88,7 @@ def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any
     Raises:
         SpecError: when a name is unknown or the parts do not go together.
     """
-    chip = catalog.load_chip(scenario.chip, {**scenario.set, **(overrides or {})})
+    chip = load_chip(catalog, scenario.chip, scenario.power_state, {**scenario.set, **(overrides or {})})
     duration_ticks = seconds_to_ticks(scenario.duration)
     streams = tuple(_stream(name, spec, catalog, duration_ticks) for name, spec in scenario.streams.items())
     runtime = keeping(
@@ -91,15 +96,34 @@ def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any
         kv_precision=scenario.kv_precision,
         head_precision=scenario.head_precision,
     )
-    return Setup(scenario.name, chip, runtime, streams, scenario.background, scenario.seed)
+    return Setup(
+        scenario.name, chip, runtime, streams, scenario.background, scenario.seed,
+        catalog.technology_of(chip), scenario.power_state,
+    )  # fmt: skip
+
+
+def load_chip(
+    catalog: Catalog, chip: Chip | str | Path, power_state: str | None, overrides: Mapping[str, Any] | None
+) -> Chip:
+    """A chip in a power state, then with changes by dotted path.
+
+    Raises:
+        SpecError: when there is no such chip or state, or a change is not valid.
+    """
+    if power_state is None and not isinstance(chip, Chip):
+        return catalog.load_chip(chip, overrides)
+    known = chip if isinstance(chip, Chip) else catalog.load_chip(chip)
+    in_state = known if power_state is None else known.in_power_state(power_state)
+    return in_state.with_values(overrides or {})
 
 
 def single_run(
     chip: Chip, workload: Workload, runtime: Runtime, *, precision: PrecisionChoice = None,
     kv_precision: str | None = None, head_precision: str | None = None, prompt_tokens: int | None = None,
     decode_tokens: int | None = None, seed: int = 0,
+    technology: Technology | None = None, power_state: str | None = None,
 ) -> Setup:  # fmt: skip
-    """One frame of one workload, alone on the chip.
+    """One frame of one workload, alone on the chip; without its technology there is no energy.
 
     Raises:
         SpecError: when the workload has no phase for a token count, or the precision does not exist.
@@ -108,7 +132,8 @@ def single_run(
     deadline = NONE if workload.deadline is None else seconds_to_ticks(workload.deadline)
     stream = Stream(workload.name, configured, (0,), deadline, DropPolicy.FIFO)
     stack = keeping(runtime, kv_precision=kv_precision, head_precision=head_precision)
-    return Setup(f"{workload.name} on {chip.name}", chip, stack, (stream,), {}, seed)
+    name = f"{workload.name} on {chip.name}" + (f" at {power_state}" if power_state else "")
+    return Setup(name, chip, stack, (stream,), {}, seed, technology, power_state)
 
 
 def keeping(runtime: Runtime, *, kv_precision: str | None, head_precision: str | None) -> Runtime:

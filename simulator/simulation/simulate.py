@@ -14,11 +14,13 @@ from simulator.engine.interface import Progress
 from simulator.engine.select import EngineName, engine_named
 from simulator.errors import EngineError
 from simulator.metrics.attribution import attribute
-from simulator.metrics.latency import release_latency
+from simulator.metrics.latency import ReleaseLatency, release_latency
 from simulator.metrics.occupancy import memory_use
 from simulator.metrics.streams import stream_outcomes
 from simulator.metrics.utilization import channel_use, unit_use
-from simulator.program import Streams
+from simulator.ppa.energy import energy_model
+from simulator.ppa.power import FrameEnergy, Meter
+from simulator.program import Program, Streams
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup, to_program
 from simulator.timeline import ReleaseStatus, Timeline
@@ -51,10 +53,13 @@ def simulate(
     _check_bounds(timeline, bounds)
     bound = bounds[int(program.streams.release_job[release])]
     frame = release_latency(timeline, release, bound)
+    meter = _meter(setup, program)
     result = Result(
         setup=setup,
         timeline=timeline,
         frame=frame,
+        meter=meter,
+        energy=None if meter is None else _frame_energy(meter, frame),
         bound=bound,
         attribution=attribute(timeline, release, frame),
         streams=stream_outcomes(timeline),
@@ -64,6 +69,15 @@ def simulate(
         wall_s=0.0,
     )
     return replace(result, wall_s=time.perf_counter() - begin_s - (loading_s() - loaded_s))
+
+
+def _meter(setup: Setup, program: Program) -> Meter | None:
+    """What measures energy, if the technology is known."""
+    return None if setup.technology is None else Meter(program, energy_model(setup.chip, setup.technology))
+
+
+def _frame_energy(meter: Meter, frame: ReleaseLatency) -> FrameEnergy:
+    return meter.frame(frame.job, frame.latency_ticks, {phase.phase: phase.latency_ticks for phase in frame.phases})
 
 
 def _check_bounds(timeline: Timeline, bounds: Sequence[Bound]) -> None:

@@ -14,6 +14,7 @@ from simulator.catalog import (
     load_runtime,
     load_scenario,
     load_study,
+    load_technology,
     load_workload,
 )
 from simulator.chip import Chip
@@ -26,6 +27,7 @@ LOADERS: dict[str, Any] = {
     "chip": load_chip,
     "memory": load_memory,
     "runtime": load_runtime,
+    "technology": load_technology,
     "workload": load_workload,
     "scenario": load_scenario,
     "study": load_study,

@@ -51,7 +51,11 @@ DRAM_PEAKS = {
     "h800": 3350,
     "h200": 4800,
     "b200-sxm": 7700,
+    "dual-orin-x": 204.8,  # each die
+    "dual-thor": 273,
+    "dual-m100": 273,
     "hypo-decode": 512 / 8 * 8.533,
+    "hypo-phase": 256 / 8 * 8.533,
 }
 
 # Published dense rate in TOPS or TFLOPS, 2 operations per MAC; what was published sparse is halved here.
@@ -166,3 +170,36 @@ def test_every_chip_runs_the_smallest_language_model_on_its_usual_runtime_above_
     weights_s = 0.44e9 * element_bytes / (DRAM_PEAKS[name] * 1e9)
     assert result.tpot_s is not None
     assert weights_s < result.tpot_s < 4 * weights_s + 2e-3
+
+
+@pytest.mark.parametrize(
+    ("pair", "single"), [("dual-orin-x", "orin-x"), ("dual-thor", "thor-x"), ("dual-m100", "mach-m100")]
+)
+def test_two_chips_with_a_link_are_each_the_single_chip(pair: str, single: str) -> None:
+    """One stream on die 0 does not see the other die: the same time to the picosecond."""
+    dies = load_chip(pair).dies
+    assert dies is not None
+    assert dies.count == 2
+    ticks = {
+        name: simulator.run(
+            name, "qwen3-0.6b", precision="w4a16", prompt_tokens=64, decode_tokens=2
+        ).frame.latency_ticks
+        for name in (pair, single)
+    }
+    assert ticks[pair] == ticks[single]
+
+
+def test_the_chip_of_two_modes_loads_less_in_decode_than_the_same_chip_that_stays_as_in_prefill() -> None:
+    """Of 96 MiB half keep weights and 0.4 keep KV: loaded once with the switch, not for each of 4 tokens."""
+    decoded = {}
+    for below in ("decode", "prefill"):
+        result = simulator.run(
+            "hypo-phase", "qwen3-0.6b", precision="w4a16", prompt_tokens=512, decode_tokens=4,
+            overrides={"reconfiguration.rule.below": below},
+        )  # fmt: skip
+        decode = result.phase("decode")
+        assert decode is not None
+        assert (result.attribution.cause_ticks.get("switch", 0) > 0) == (below == "decode")
+        decoded[below] = result.dram_bytes(decode.channel_bytes)
+    saved_bytes = (4 - 1) * (0.5 + 0.4) * 96 * 2**20
+    assert decoded["prefill"] - decoded["decode"] == pytest.approx(saved_bytes, rel=0.01)

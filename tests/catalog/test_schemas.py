@@ -57,6 +57,7 @@ KEYWORDS: dict[str, Callable[[Any, Any, dict[str, Any], Valid], bool]] = {
     "minimum": lambda value, rule, *_: not is_number(value) or value >= rule,
     "maximum": lambda value, rule, *_: not is_number(value) or value <= rule,
     "exclusiveMinimum": lambda value, rule, *_: not is_number(value) or value > rule,
+    "exclusiveMaximum": lambda value, rule, *_: not is_number(value) or value < rule,
     "required": lambda value, rule, *_: not isinstance(value, dict) or value.keys() >= set(rule),
     "properties": lambda value, rule, _, valid: (
         not isinstance(value, dict) or all(valid(value[key], rule[key]) for key in rule if key in value)

@@ -104,7 +104,7 @@ def test_show_with_a_value_set_marks_it_as_assumed(run: Run) -> None:
         (
             ("list", "--catalogue", "nowhere"),
             "Error: catalogue: must be a folder that exists, got nowhere\n"
-            "  Hint: it holds YAML files, or folders chips, memories, runtimes, workloads, scenarios\n",
+            "  Hint: it holds YAML files, or folders chips, memories, runtimes, technologies, workloads, scenarios\n",
         ),
     ],
 )
@@ -117,7 +117,7 @@ def test_wrong_input_is_one_message_on_stderr_and_exit_code_2(run: Run, words: t
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("show", "chips", "tiny"), "'chips' is not one of 'chip', 'memory', 'runtime', 'workload'"),
+        (("show", "chips", "tiny"), "'chips' is not one of 'chip', 'memory', 'runtime', 'technology', 'workload'"),
         (("show", "runtime", "plain", "--plot", "x.png"), "--plot draws a chip, not a runtime"),
         (("lst",), "No such command 'lst'"),
         (("schema",), "Missing argument"),

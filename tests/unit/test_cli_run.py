@@ -135,7 +135,8 @@ def test_the_sheet_states_the_verdict_and_ends_in_one_newline(run: Run) -> None:
     assert "needs 20 frames" in output  # two frames in 150 ms at 10 Hz make no median
     assert "l2, peak use" in output
     assert "KiB" in output  # on-chip memories have binary prefixes, as on chip sheets and pictures
-    assert output.endswith('roadline show runtime tensorrt-edge-llm".\n')
+    assert 'roadline show runtime tensorrt-edge-llm".' in output
+    assert output.endswith('"roadline show technology tsmc-n4".\n')
 
 
 def test_a_missed_deadline_names_what_rules_it_out(run: Run) -> None:

@@ -132,7 +132,7 @@ def test_hand_program_gives_these_slices_and_no_others(tmp_path, kind):
         ("4 units", "npu", "task", "decode", 2000, 2501),
         ("4 units", "npu", "task", "prefill", 1000, 2000),
         ("5 transfers", "default: dram", "task", "prefill", 0, 1000),
-        ("8 milestones", "milestones", "task", "decode", 2501, 2501),
+        ("9 milestones", "milestones", "task", "decode", 2501, 2501),
     ]
 
 
