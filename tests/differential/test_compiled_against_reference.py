@@ -195,8 +195,8 @@ def test_a_chain_that_runs_ahead_does_not_hinder_the_replay() -> None:
 
 
 def test_layers_are_replayed_from_one_begin_of_a_period_to_the_next() -> None:
-    # A CPU takes 0.2 GB/s of a channel of its own, 1 MB in each period of 5 ms, about 25 layers. Whether it may take 2 MB
-    # or stands still after 0.5 MB: the loads do not notice, and layers repeat from one change to the next.
+    # A CPU takes 0.2 GB/s of a channel of its own, 1 MB in each period of 5 ms, about 25 layers. Whether it may take
+    # 2 MB or stands still after 0.5 MB: the loads do not notice, and layers repeat from one change to the next.
     base = layers(num_tasks=20_000)
     resources = replace(base.resources, channel_names=(*base.resources.channel_names, "low power"),
                         channel_bytes_per_s=np.append(base.resources.channel_bytes_per_s, 1e9),

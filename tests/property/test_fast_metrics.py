@@ -54,8 +54,8 @@ def sole_duration_ticks(program: Program) -> list[int]:
             exact = float(tasks.work_cycles[task]) * TICKS_PER_SECOND / float(clock_hz[unit])
         elif size > 0:
             route, most = int(tasks.route[task]), share[tasks.master[task]] * capacity
-            along = [float(most[channel]) / usage
-                     for channel, usage in zip(resources.route(route), resources.usage(route), strict=True)]  # fmt: skip
+            crossed = zip(resources.route(route), resources.usage(route), strict=True)
+            along = [float(most[channel]) / usage for channel, usage in crossed]
             exact = size / min(float(tasks.rate_cap_bytes_per_s[task]), *along) * TICKS_PER_SECOND
         ticks.append(max(math.ceil(exact - guard), 0))
     return ticks
