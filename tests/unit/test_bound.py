@@ -56,8 +56,8 @@ def test_a_soft_maximum_bounds_nobody_who_is_alone():
 
 
 def test_a_budget_takes_its_periods():
-    # 20 times 2 MB: 18 whole periods of 10 ms between a first and a last of which
-    # 2 ms are enough for 2 MB at 1 GB/s. Each of the 18 may give a tick of flow more, so a tick each is missing, and the grace of roundings.
+    # 20 times 2 MB: 18 whole periods of 10 ms, between a first and a last of which 2 ms are enough for 2 MB at 1 GB/s.
+    # Each of the 18 may give a tick of flow more, so a tick each is missing, and the grace of roundings.
     builder = machine()
     builder.master("cpu")
     builder.budget("cpu", "dram", size_bytes=2e6, period_ticks=10**10)

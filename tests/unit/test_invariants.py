@@ -163,7 +163,7 @@ def test_conservation_counts_each_byte_as_often_as_its_route_uses_the_channel():
     # 12 B moved with usage 2 take 24 B, and 12 were granted.
     timeline = run_by_hand()
     resources = replace(timeline.program.resources, route_usage=np.array([2.0]))
-    with pytest.raises(EngineError, match="channel dram granted 12.0 B over time and 24.0 B were moved"):
+    with pytest.raises(EngineError, match=r"channel dram granted 12\.0 B over time and 24\.0 B were moved"):
         check_conservation(replace(timeline, program=replace(timeline.program, resources=resources)))
 
 
