@@ -1,0 +1,120 @@
+"""Advice: which change of one number would buy most, and how far that number would have to go to meet the deadline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from simulator.explanation.levers import Change, Variants
+from simulator.explanation.parts import latency_parts
+from simulator.explanation.sensitivity import STEP, Sensitivity
+from simulator.simulation.result import Result
+from simulator.simulation.simulate import simulate
+
+FARTHEST: Final = 8.0
+"""The largest factor by which a number is changed to meet a deadline."""
+CLOSE_ENOUGH: Final = 1.005
+"""The search for a value ends when the last one that is in time and the last one that is late are this close."""
+MOST_STEPS: Final = 11
+"""Halvings of the search, after the simulation of the farthest value."""
+EQUAL_GAIN: Final = 5e-4
+"""Gains that differ by less of the latency are equal."""
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What it takes of one number to meet the deadline."""
+
+    change: Change
+    """The value nearest to that of the setup that was found in time, or the farthest tried if that is late."""
+    is_in_time: bool
+
+
+@dataclass(frozen=True)
+class Advice:
+    """The change that saves most per 20 %."""
+
+    best: Sensitivity
+    equals: tuple[str, ...]
+    """Names of other numbers of the same owner that save as much."""
+    limited_by: str
+    """The largest part of the latency with the change."""
+    limited_fraction: float
+    """Its share of that latency."""
+    is_in_time: bool | None
+    """Whether the change meets the deadline; None if there is none."""
+    reach: Reach | None
+    """What it takes to meet the deadline; None where it is met with the change, or where there is none."""
+
+
+def advice(
+    result: Result, bars: Sequence[Sensitivity], variants: Variants, deadline_ticks: int | None
+) -> Advice | None:
+    """The change that would buy most; None if no number saves anything.
+
+    Args:
+        result: the run as it is.
+        bars: the sensitivity of each number.
+        variants: simulates changes.
+        deadline_ticks: the latency that is allowed, if there is a limit.
+    """
+    saving = [item for item in bars if item.gain_fraction > 0]
+    if not saving:
+        return None
+    most = max(item.gain_fraction for item in saving)
+    equal = [item for item in saving if item.gain_fraction > most - EQUAL_GAIN]
+    best = min(equal, key=_distance_from_step)
+    ticks = best.better.latency_ticks
+    assert ticks is not None  # it saves something
+    parts = _parts_after(result, best)
+    limited_by = max(parts, key=lambda part: parts[part])
+    is_in_time = None if deadline_ticks is None else ticks <= deadline_ticks
+    return Advice(
+        best=best,
+        equals=tuple(item.lever.name for item in equal if item is not best and item.lever.owner == best.lever.owner),
+        limited_by=limited_by,
+        limited_fraction=parts[limited_by] / sum(parts.values()),
+        is_in_time=is_in_time,
+        reach=_reach(best, variants, deadline_ticks) if deadline_ticks is not None and not is_in_time else None,
+    )
+
+
+def _distance_from_step(item: Sensitivity) -> float:
+    """How far a change is from just 20 %: of equal gains the one that says most plainly what to do comes first."""
+    ratio = item.better.value / item.lever.number.value
+    return abs(abs(ratio - 1) - STEP)
+
+
+def _parts_after(result: Result, best: Sensitivity) -> dict[str, int]:
+    changed = simulate(best.lever.moved(result.setup, best.better.value), engine=result.timeline.engine)
+    return dict(latency_parts(changed.timeline, changed.frame.release).part_ticks)
+
+
+def _reach(best: Sensitivity, variants: Variants, deadline_ticks: int) -> Reach:
+    """The value of a number that meets a deadline, by bisection of its logarithm.
+
+    The answer was itself simulated. Should the latency rise somewhere on the way, a nearer value may exist.
+    """
+    lever, present = best.lever, best.lever.number.value
+    late = best.better.value
+    farthest = present * (FARTHEST if late > present else 1 / FARTHEST)
+    found = variants.change(lever, farthest)
+    if not _is_in_time(found, deadline_ticks):
+        return Reach(found, is_in_time=False)
+    for _ in range(MOST_STEPS):
+        if max(found.value / late, late / found.value) <= CLOSE_ENOUGH:
+            break
+        middle = variants.change(lever, math.sqrt(late * found.value))
+        if middle.value in {late, found.value}:
+            break  # whole numbers have nothing in between
+        if _is_in_time(middle, deadline_ticks):
+            found = middle
+        else:
+            late = middle.value
+    return Reach(found, is_in_time=True)
+
+
+def _is_in_time(change: Change, deadline_ticks: int) -> bool:
+    return change.latency_ticks is not None and change.latency_ticks <= deadline_ticks
