@@ -37,6 +37,8 @@ class Advice:
     """The change that saves most per 20 %."""
 
     best: Sensitivity
+    best_of_chip: Sensitivity | None
+    """The best change of the hardware, where `best` is of software or of other traffic."""
     equals: tuple[str, ...]
     """Names of other numbers of the same owner that save as much."""
     limited_by: str
@@ -63,9 +65,8 @@ def advice(
     saving = [item for item in bars if item.gain_fraction > 0]
     if not saving:
         return None
-    most = max(item.gain_fraction for item in saving)
-    equal = [item for item in saving if item.gain_fraction > most - EQUAL_GAIN]
-    best = min(equal, key=_distance_from_step)
+    best, equals = _best(saving)
+    of_chip = [item for item in saving if item.lever.owner == "chip"]
     ticks = best.better.latency_ticks
     assert ticks is not None  # it saves something
     parts = _parts_after(result, best)
@@ -73,7 +74,8 @@ def advice(
     is_in_time = None if deadline_ticks is None else ticks <= deadline_ticks
     return Advice(
         best=best,
-        equals=tuple(item.lever.name for item in equal if item is not best and item.lever.owner == best.lever.owner),
+        best_of_chip=_best(of_chip)[0] if of_chip and best.lever.owner != "chip" else None,
+        equals=equals,
         limited_by=limited_by,
         limited_fraction=parts[limited_by] / sum(parts.values()),
         is_in_time=is_in_time,
@@ -81,10 +83,16 @@ def advice(
     )
 
 
-def _distance_from_step(item: Sensitivity) -> float:
-    """How far a change is from just 20 %: of equal gains the one that says most plainly what to do comes first."""
-    ratio = item.better.value / item.lever.number.value
-    return abs(abs(ratio - 1) - STEP)
+def _best(saving: Sequence[Sensitivity]) -> tuple[Sensitivity, tuple[str, ...]]:
+    """The largest gain, and the names of others of the same owner that are as large.
+
+    Of equal gains the change nearest to 20 % comes first: it says most plainly what to do.
+    """
+    most = max(item.gain_fraction for item in saving)
+    equal = [item for item in saving if item.gain_fraction > most - EQUAL_GAIN]
+    best = min(equal, key=lambda item: abs(abs(item.better.value / item.lever.number.value - 1) - STEP))
+    owner = best.lever.owner
+    return best, tuple(item.lever.name for item in equal if item is not best and item.lever.owner == owner)
 
 
 def _parts_after(result: Result, best: Sensitivity) -> dict[str, int]:

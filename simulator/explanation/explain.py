@@ -129,12 +129,14 @@ def _change_dict(change: Change) -> dict[str, Any]:
 
 
 def _advice_dict(advice: Advice) -> dict[str, Any]:
+    of_chip = advice.best_of_chip
     return {
         "number": advice.best.lever.name,
         "owner": advice.best.lever.owner,
         **_change_dict(advice.best.better),
         "gain_fraction": advice.best.gain_fraction,
         "equals": list(advice.equals),
+        "best_of_chip": None if of_chip is None else _sensitivity_dict(of_chip),
         "limited_by": advice.limited_by,
         "limited_fraction": advice.limited_fraction,
         "meets_deadline": advice.is_in_time,

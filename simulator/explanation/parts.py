@@ -69,16 +69,8 @@ class LatencyParts:
     """Largest first."""
     items: tuple[PathItem, ...]
     """Longest first."""
-
-    @property
-    def phase_part_ticks(self) -> dict[str, dict[str, int]]:
-        """The same by the phase of the operations, in the order of the largest."""
-        phases: dict[str, dict[str, int]] = {}
-        for item in self.items:
-            ticks = phases.setdefault(item.phase, {})
-            for part, count in item.part_ticks.items():
-                ticks[part] = ticks.get(part, 0) + count
-        return phases
+    phase_part_ticks: Mapping[str, Mapping[str, int]]
+    """The parts by the phase of the operations, in the order of the phases, and under "" what has no phase."""
 
 
 class _Path(NamedTuple):
@@ -120,6 +112,7 @@ def latency_parts(timeline: Timeline, release: int) -> LatencyParts:
         latency_ticks=int(timeline.release_end_tick[release]) - released,
         part_ticks=_named(list(names), ticks.sum(axis=0)),
         items=_items(program, list(names), ticks, counts),
+        phase_part_ticks=_by_phase(program, list(names), ticks),
     )
 
 
@@ -226,6 +219,13 @@ def _items(program: Program, names: list[str], ticks: Ints, counts: Ints) -> tup
         operation = labels.operations[row] if has_operation else ""
         items.append(PathItem(phase, operation, int(counts[row]), _named(names, ticks[row])))
     return tuple(sorted(items, key=lambda item: -item.ticks))
+
+
+def _by_phase(program: Program, names: list[str], ticks: Ints) -> dict[str, dict[str, int]]:
+    by_phase = np.zeros((len(program.labels.phases) + 1, len(names)), dtype=np.int64)  # the last row: no phase
+    np.add.at(by_phase, np.append(program.labels.operation_phase, NONE), ticks)
+    phases = zip((*program.labels.phases, ""), by_phase, strict=True)
+    return {phase: _named(names, row) for phase, row in phases if row.any()}
 
 
 def _named(names: list[str], ticks: Ints) -> dict[str, int]:
