@@ -146,14 +146,15 @@ def run_scenario(
     return simulate(resolve(scenario, known, overrides=overrides), engine=engine, checks=checks, progress=progress)
 
 
-def explain(result: Result, *, progress: ExplanationProgress | None = None) -> Explanation:
+def explain(result: Result, *, engine: EngineName = "auto", progress: ExplanationProgress | None = None) -> Explanation:
     """Why the slowest frame of a run took as long as it did, and which change of one number would buy most.
 
     Args:
         result: what `run` or `run_scenario` returned.
+        engine: as in `run`.
         progress: called after every number that was changed, with how many are done and how many there are.
     """
-    return explain_result(result, progress=progress)
+    return explain_result(result, engine=engine, progress=progress)
 
 
 def search(

@@ -49,7 +49,7 @@ def explain_command(*, plot_path: Path | None, as_json: bool, **question: Any) -
     check_files((plot_path, PICTURE_SUFFIXES, "a picture"))
     result = simulated(question)
     with _progress() as progress:
-        explanation = api.explain(result, progress=progress)
+        explanation = api.explain(result, engine=question["engine"], progress=progress)
     if as_json:
         print_json(explanation.to_dict())
     else:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from simulator.engine.interface import Engine
 from simulator.explanation.levers import Change, Variants
 from simulator.explanation.parts import latency_parts
 from simulator.explanation.sensitivity import STEP, Sensitivity
+from simulator.program import NONE
 from simulator.simulation.result import Result
-from simulator.simulation.simulate import simulate
+from simulator.simulation.setup import to_program
+from simulator.simulation.simulate import slowest_frame
 
 FARTHEST: Final = 8.0
 """The largest factor by which a number is changed to meet a deadline."""
@@ -51,16 +54,14 @@ class Advice:
     """What it takes to meet the deadline; None where it is met with the change, or where there is none."""
 
 
-def advice(
-    result: Result, bars: Sequence[Sensitivity], variants: Variants, deadline_ticks: int | None
-) -> Advice | None:
+def advice(result: Result, bars: Sequence[Sensitivity], variants: Variants, engine: Engine) -> Advice | None:
     """The change that would buy most; None if no number saves anything.
 
     Args:
         result: the run as it is.
         bars: the sensitivity of each number.
         variants: simulates changes.
-        deadline_ticks: the latency that is allowed, if there is a limit.
+        engine: runs the best change once more, to see what limits it.
     """
     saving = [item for item in bars if item.gain_fraction > 0]
     if not saving:
@@ -69,8 +70,10 @@ def advice(
     of_chip = [item for item in saving if item.lever.owner == "chip"]
     ticks = best.better.latency_ticks
     assert ticks is not None  # it saves something
-    parts = _parts_after(result, best)
+    parts = _parts_after(result, best, engine)
     limited_by = max(parts, key=lambda part: parts[part])
+    deadline = result.setup.streams[0].deadline_ticks
+    deadline_ticks = None if deadline == NONE else deadline
     is_in_time = None if deadline_ticks is None else ticks <= deadline_ticks
     return Advice(
         best=best,
@@ -90,14 +93,20 @@ def _best(saving: Sequence[Sensitivity]) -> tuple[Sensitivity, tuple[str, ...]]:
     """
     most = max(item.gain_fraction for item in saving)
     equal = [item for item in saving if item.gain_fraction > most - EQUAL_GAIN]
-    best = min(equal, key=lambda item: abs(abs(item.better.value / item.lever.number.value - 1) - STEP))
+    best = min(equal, key=_distance_from_step)
     owner = best.lever.owner
     return best, tuple(item.lever.name for item in equal if item is not best and item.lever.owner == owner)
 
 
-def _parts_after(result: Result, best: Sensitivity) -> dict[str, int]:
-    changed = simulate(best.lever.moved(result.setup, best.better.value), engine=result.timeline.engine)
-    return dict(latency_parts(changed.timeline, changed.frame.release).part_ticks)
+def _distance_from_step(item: Sensitivity) -> float:
+    ratio = item.better.value / item.lever.number.value
+    return round(abs(abs(ratio - 1) - STEP), 9)  # floating point must not choose between equals
+
+
+def _parts_after(result: Result, best: Sensitivity, engine: Engine) -> Mapping[str, int]:
+    program = to_program(best.lever.moved(result.setup, best.better.value))
+    timeline = engine.run(program)
+    return latency_parts(timeline, slowest_frame(timeline, program.streams), engine).part_ticks
 
 
 def _reach(best: Sensitivity, variants: Variants, deadline_ticks: int) -> Reach:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from simulator.engine.select import EngineName, engine_named
 from simulator.explanation.advice import Advice, Reach, advice
 from simulator.explanation.levers import Change, Lever, Variants, levers_of
 from simulator.explanation.parts import LatencyParts, latency_parts
 from simulator.explanation.sensitivity import STEP, Sensitivity, over_ranges, tornado
-from simulator.program import NONE
 from simulator.simulation.result import Result
 from simulator.sourced import noted_range
 from simulator.units import ticks_to_seconds
@@ -73,7 +73,7 @@ class Explanation:
         }  # fmt: skip
 
 
-def explain(result: Result, *, progress: Progress | None = None) -> Explanation:
+def explain(result: Result, *, engine: EngineName = "auto", progress: Progress | None = None) -> Explanation:
     """Why the slowest frame of a run took as long as it did.
 
     Every sourced number of the chip, the runtime and the background traffic is changed by 20 % both ways, each time
@@ -81,9 +81,11 @@ def explain(result: Result, *, progress: Progress | None = None) -> Explanation:
 
     Args:
         result: a finished run.
+        engine: which engine simulates; `auto` takes the quickest there is.
         progress: called after every number with how many are done and how many there are.
     """
-    levers, variants = levers_of(result.setup), Variants(result)
+    chosen = engine_named(engine)
+    levers, variants = levers_of(result.setup), Variants(result, chosen)
     total = len(levers) + sum(noted_range(lever.number, lever.unit) is not None for lever in levers)
     done = 0
 
@@ -95,12 +97,11 @@ def explain(result: Result, *, progress: Progress | None = None) -> Explanation:
 
     bars = tornado(levers, variants, on_lever)
     ranges = over_ranges(levers, variants, on_lever)
-    deadline = result.setup.streams[0].deadline_ticks
-    best = advice(result, bars, variants, None if deadline == NONE else deadline)
+    best = advice(result, bars, variants, chosen)
     idle = {item.lever.name for item in bars if not item.has_effect}
     return Explanation(
         result=result,
-        parts=latency_parts(result.timeline, result.frame.release),
+        parts=latency_parts(result.timeline, result.frame.release, chosen),
         tornado=tuple(item for item in bars if item.has_effect),
         no_effect=tuple(lever for lever in levers if lever.name in idle),
         ranges=tuple(ranges),

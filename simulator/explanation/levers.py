@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from simulator.engine.select import engine_named
+from simulator.engine.interface import Engine
 from simulator.errors import SpecError
 from simulator.metrics.latency import release_latency
 from simulator.simulation.result import Result
@@ -85,9 +85,9 @@ class Change:
 class Variants:
     """Simulates a setup with one number changed. Variants that lower to one Program are simulated once."""
 
-    def __init__(self, result: Result) -> None:
+    def __init__(self, result: Result, engine: Engine) -> None:
         self._setup = result.setup
-        self._engine = engine_named(result.timeline.engine)
+        self._engine = engine
         self._known_ticks = {result.program.fingerprint: result.frame.latency_ticks}
         self.base_ticks = result.frame.latency_ticks
         """The latency of the setup as it is."""

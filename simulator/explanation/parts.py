@@ -12,7 +12,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from simulator.engine.select import engine_named
+from simulator.engine.interface import Engine
+from simulator.metrics.attribution import QUEUE, WAIT
 from simulator.metrics.critical_path import critical_path
 from simulator.program import NONE, Background, Program, Streams
 from simulator.program.capacity import sole_transfer_ticks
@@ -35,8 +36,10 @@ OTHER_MASTERS: Final = "waiting for other masters"
 OTHER_RELEASES: Final = "waiting for other releases"
 """A release waits for its admission, or a task for a slot that another release holds."""
 
-_PART_OF_CAUSE: Final = {"matrix": COMPUTE, "sram": SRAM, "vector": VECTOR, "launch": LAUNCH, "host": LAUNCH,
-                         "conversion": CONVERSION, "routing": ROUTING, "switch": SWITCH, "link": LINK}  # fmt: skip
+_PART_OF_CAUSE: Final = {
+    "matrix": COMPUTE, "sram": SRAM, "vector": VECTOR, "conversion": CONVERSION, "launch": LAUNCH, "host": LAUNCH,
+    "routing": ROUTING, "switch": SWITCH, "link": LINK, WAIT: OTHER_RELEASES, QUEUE: OTHER_RELEASES,
+}  # fmt: skip
 _CAUSES_OF_CHANNELS: Final = {"weights", "kv cache", "activations", "experts"}
 """What is moved: the narrowest channel of the route is to blame."""
 _PART_OF_CHANNEL: Final = {"dram": DRAM, "noc": NOC}
@@ -83,12 +86,16 @@ class _Path(NamedTuple):
     contention_ticks: Ints
 
 
-def latency_parts(timeline: Timeline, release: int) -> LatencyParts:
+def latency_parts(timeline: Timeline, release: int, engine: Engine) -> LatencyParts:
     """The parts of the latency of a completed release.
 
     Contention is the fault of other masters as far as it goes away, phase by phase, when the release runs alone; the
     rest is its own transfers in each other's way and counts under the narrowest channel.
 
+    Args:
+        timeline: the run.
+        release: an index into `program.streams.release_tick`.
+        engine: runs the release alone, where others were there.
     Raises:
         SpecError: when the release has not completed.
     """
@@ -98,7 +105,7 @@ def latency_parts(timeline: Timeline, release: int) -> LatencyParts:
     own, channel, names = _part_columns(program, path.task)
     others_ticks = np.zeros(len(path.task), dtype=np.int64)
     if path.contention_ticks.any() and _has_others(timeline, release):
-        others_ticks = _gone_alone(path.contention_ticks, phase, _contention_alone(timeline, release))
+        others_ticks = _gone_alone(path.contention_ticks, phase, _contention_alone(timeline, release, engine))
     ticks = np.zeros((len(program.labels.operations) + 1, len(names)), dtype=np.int64)  # the last row: no operation
     np.add.at(ticks, (operation, own), path.own_ticks)
     np.add.at(ticks, (operation, channel), path.contention_ticks - others_ticks)
@@ -177,7 +184,7 @@ def _has_others(timeline: Timeline, release: int) -> bool:
     return len(timeline.program.background) > 0 or int(overlaps.sum()) > 1
 
 
-def _contention_alone(timeline: Timeline, release: int) -> dict[int, int]:
+def _contention_alone(timeline: Timeline, release: int, engine: Engine) -> dict[int, int]:
     """The ticks of contention on the path of each phase when a release runs alone, from the tick of its admission."""
     program, streams = timeline.program, timeline.program.streams
     only = Streams(
@@ -191,7 +198,7 @@ def _contention_alone(timeline: Timeline, release: int) -> dict[int, int]:
         deadline_ticks=np.full(1, NONE, dtype=np.int64),
     )
     alone = replace(program, streams=only, background=Background())
-    path = _path(engine_named(timeline.engine).run(alone), 0)
+    path = _path(engine.run(alone), 0)
     phase = _phase(program, program.tasks.operation[path.task])
     return {int(value): int(path.contention_ticks[phase == value].sum()) for value in np.unique(phase)}
 

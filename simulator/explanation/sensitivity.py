@@ -52,7 +52,8 @@ class Sensitivity:
         if ticks >= self.base_ticks:
             return 0.0
         wanted = 1 + math.copysign(STEP, change.value - present)
-        return 1 - (ticks / self.base_ticks) ** min(1.0, math.log(wanted) / math.log(change.value / present))
+        elasticity = min(1.0, math.log(wanted) / math.log(change.value / present))
+        return 1 - math.pow(ticks / self.base_ticks, elasticity)
 
 
 def tornado(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], None]) -> list[Sensitivity]:

@@ -94,7 +94,8 @@ def _spent_on(item: PathItem) -> str:
 
 def _split(found: Iterable[Sensitivity]) -> tuple[list[Sensitivity], list[Sensitivity]]:
     """The numbers with a row, and those whose effect is too small for one."""
-    large, small = [], []
+    large: list[Sensitivity] = []
+    small: list[Sensitivity] = []
     for item in found:
         cannot_run = None in {item.low.latency_ticks, item.high.latency_ticks}
         (large if cannot_run or item.swing_ticks >= SMALL_FRACTION * item.base_ticks else small).append(item)
