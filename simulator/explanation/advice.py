@@ -63,7 +63,7 @@ def advice(result: Result, bars: Sequence[Sensitivity], variants: Variants, engi
         variants: simulates changes.
         engine: runs the best change once more, to see what limits it.
     """
-    saving = [item for item in bars if item.gain_fraction > 0]
+    saving = [item for item in bars if item.has_effect and item.gain_fraction > 0]
     if not saving:
         return None
     best, equals = _best(saving)

@@ -91,6 +91,9 @@ class Variants:
         self._known_ticks = {result.program.fingerprint: result.frame.latency_ticks}
         self.base_ticks = result.frame.latency_ticks
         """The latency of the setup as it is."""
+        rows = result.timeline.rows_of(result.frame.release)
+        self.rounding_ticks = rows.stop - rows.start
+        """What rounding can change: every task of the frame rounds its duration up to a tick."""
 
     @property
     def num_simulated(self) -> int:

@@ -23,6 +23,8 @@ class Sensitivity:
     high: Change
     base_ticks: int
     """The latency with the value as it is."""
+    rounding_ticks: int
+    """Differences up to this come from rounding."""
 
     @property
     def swing_ticks(self) -> int:
@@ -31,8 +33,8 @@ class Sensitivity:
 
     @property
     def has_effect(self) -> bool:
-        """Whether it changes the latency, or makes a run impossible."""
-        return self.swing_ticks > 0 or self.low.latency_ticks is None or self.high.latency_ticks is None
+        """Whether it changes the latency by more than rounding does, or makes a run impossible."""
+        return self.swing_ticks > self.rounding_ticks or None in {self.low.latency_ticks, self.high.latency_ticks}
 
     @property
     def better(self) -> Change:
@@ -78,7 +80,9 @@ def over_ranges(levers: Sequence[Lever], variants: Variants, on_lever: Callable[
 
 
 def _between(lever: Lever, low: float, high: float, variants: Variants) -> Sensitivity:
-    return Sensitivity(lever, variants.change(lever, low), variants.change(lever, high), variants.base_ticks)
+    return Sensitivity(
+        lever, variants.change(lever, low), variants.change(lever, high), variants.base_ticks, variants.rounding_ticks
+    )
 
 
 def _by_swing(found: Iterable[Sensitivity]) -> list[Sensitivity]:
