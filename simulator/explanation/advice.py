@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from simulator.engine.interface import Engine
-from simulator.explanation.levers import Change, Variants
+from simulator.explanation.levers import Change, Lever, Variants
 from simulator.explanation.parts import latency_parts
 from simulator.explanation.sensitivity import STEP, Sensitivity
 from simulator.program import NONE
@@ -20,16 +20,19 @@ FARTHEST: Final = 8.0
 """The largest factor by which a number is changed to meet a deadline."""
 CLOSE_ENOUGH: Final = 1.005
 """The search for a value ends when the last one that is in time and the last one that is late are this close."""
-MOST_STEPS: Final = 11
+MOST_STEPS: Final = 9
 """Halvings of the search, after the simulation of the farthest value."""
+MOST_TRIED: Final = 4
+"""Numbers that are tried at their farthest value, those that save most first."""
 EQUAL_GAIN: Final = 5e-4
 """Gains that differ by less of the latency are equal."""
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What it takes of one number to meet the deadline."""
+    """What it takes of one number alone to meet the deadline."""
 
+    lever: Lever
     change: Change
     """The value nearest to that of the setup that was found in time, or the farthest tried if that is late."""
     is_in_time: bool
@@ -50,8 +53,9 @@ class Advice:
     """Its share of that latency."""
     is_in_time: bool | None
     """Whether the change meets the deadline; None if there is none."""
-    reach: Reach | None
-    """What it takes to meet the deadline; None where it is met with the change, or where there is none."""
+    reaches: tuple[Reach, ...]
+    """What it takes to meet the deadline: numbers that cannot alone, those that save most first, until one can. None
+    where the change meets it, or where there is no deadline."""
 
 
 def advice(result: Result, bars: Sequence[Sensitivity], variants: Variants, engine: Engine) -> Advice | None:
@@ -67,6 +71,8 @@ def advice(result: Result, bars: Sequence[Sensitivity], variants: Variants, engi
     if not saving:
         return None
     best, equals = _best(saving)
+    others = sorted((item for item in saving if item.lever.name not in equals), key=lambda item: -item.gain_fraction)
+    in_turn = [best, *(item for item in others if item is not best)]
     of_chip = [item for item in saving if item.lever.owner == "chip"]
     ticks = best.better.latency_ticks
     assert ticks is not None  # it saves something
@@ -82,7 +88,7 @@ def advice(result: Result, bars: Sequence[Sensitivity], variants: Variants, engi
         limited_by=limited_by,
         limited_fraction=parts[limited_by] / sum(parts.values()),
         is_in_time=is_in_time,
-        reach=_reach(best, variants, deadline_ticks) if deadline_ticks is not None and not is_in_time else None,
+        reaches=() if deadline_ticks is None or is_in_time else tuple(_reaches(in_turn, variants, deadline_ticks)),
     )
 
 
@@ -109,6 +115,14 @@ def _parts_after(result: Result, best: Sensitivity, engine: Engine) -> Mapping[s
     return latency_parts(timeline, slowest_frame(timeline, program.streams), engine).part_ticks
 
 
+def _reaches(in_turn: Sequence[Sensitivity], variants: Variants, deadline_ticks: int) -> Iterator[Reach]:
+    for item in in_turn[:MOST_TRIED]:
+        reach = _reach(item, variants, deadline_ticks)
+        yield reach
+        if reach.is_in_time:
+            return
+
+
 def _reach(best: Sensitivity, variants: Variants, deadline_ticks: int) -> Reach:
     """The value of a number that meets a deadline, by bisection of its logarithm.
 
@@ -119,7 +133,7 @@ def _reach(best: Sensitivity, variants: Variants, deadline_ticks: int) -> Reach:
     farthest = present * (FARTHEST if late > present else 1 / FARTHEST)
     found = variants.change(lever, farthest)
     if not _is_in_time(found, deadline_ticks):
-        return Reach(found, is_in_time=False)
+        return Reach(lever, found, is_in_time=False)
     for _ in range(MOST_STEPS):
         if max(found.value / late, late / found.value) <= CLOSE_ENOUGH:
             break
@@ -130,7 +144,7 @@ def _reach(best: Sensitivity, variants: Variants, deadline_ticks: int) -> Reach:
             found = middle
         else:
             late = middle.value
-    return Reach(found, is_in_time=True)
+    return Reach(lever, found, is_in_time=True)
 
 
 def _is_in_time(change: Change, deadline_ticks: int) -> bool:

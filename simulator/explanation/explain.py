@@ -141,9 +141,9 @@ def _advice_dict(advice: Advice) -> dict[str, Any]:
         "limited_by": advice.limited_by,
         "limited_fraction": advice.limited_fraction,
         "meets_deadline": advice.is_in_time,
-        "reach": None if advice.reach is None else _reach_dict(advice.reach),
+        "reaches": [_reach_dict(reach) for reach in advice.reaches],
     }
 
 
 def _reach_dict(reach: Reach) -> dict[str, Any]:
-    return {"meets_deadline": reach.is_in_time, **_change_dict(reach.change)}
+    return {"number": reach.lever.name, "meets_deadline": reach.is_in_time, **_change_dict(reach.change)}

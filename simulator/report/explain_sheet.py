@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from simulator.explanation.advice import Advice
+from simulator.explanation.advice import Advice, Reach
 from simulator.explanation.explain import Explanation
 from simulator.explanation.levers import Change, Lever
 from simulator.explanation.parts import PathItem
@@ -243,23 +243,31 @@ def _saving(item: Sensitivity) -> str:
 
 
 def _deadline_words(explanation: Explanation, advice: Advice) -> Iterable[str]:
-    deadline_s, reach = explanation.result.deadline_s, advice.reach
+    deadline_s = explanation.result.deadline_s
     if deadline_s is None:
         return
     deadline = format_quantity(deadline_s, "s")
-    if reach is None:
+    if not advice.reaches:
         is_met_now = explanation.result.latency_s <= deadline_s
         yield f"The deadline of {deadline} is met {'without it, too' if is_met_now else 'with it'}."
         return
-    lever, change = advice.best.lever, reach.change
-    value, times = _value(lever, change.value), f"{change.value / lever.number.value:.3g} times"
-    if reach.is_in_time:
-        yield f"To meet the deadline of {deadline} by it alone it would have to be {value}, {times} what it is."
-    elif change.latency_ticks is None:
-        yield f"It cannot meet the deadline of {deadline} alone: with {value} the frame cannot run."
-    else:
-        took = _time(change.latency_ticks)
-        yield f"Alone it cannot meet the deadline of {deadline}: with {value}, {times} what it is, it takes {took}."
+    late = [reach for reach in advice.reaches if not reach.is_in_time]
+    if late:
+        first = late[0]
+        ticks = first.change.latency_ticks
+        took = "the frame cannot run" if ticks is None else f"it takes {_time(ticks)}"
+        yield f"Alone it cannot meet the deadline of {deadline}: with {_reached(first)}, {took}."
+        if late[1:]:
+            yield f"Nor can {' or '.join(reach.lever.name for reach in late[1:])}."
+    for reach in advice.reaches[len(late) :]:
+        name = reach.lever.name if late else "it"
+        yield f"To meet the deadline of {deadline} by {name} alone takes {_reached(reach)}."
+
+
+def _reached(reach: Reach) -> str:
+    """Such as "12.8 GT/s, 1.5 times what it is"."""
+    factor = reach.change.value / reach.lever.number.value
+    return f"{_value(reach.lever, reach.change.value)}, {factor:.3g} times what it is"
 
 
 def _value(lever: Lever, value: float) -> str:
