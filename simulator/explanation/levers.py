@@ -17,7 +17,7 @@ from simulator.metrics.latency import release_latency
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup, to_program
 from simulator.simulation.simulate import slowest_frame
-from simulator.sourced import Sourced, written_numbers
+from simulator.sourced import Sourced, units_of
 
 Owner = Literal["chip", "runtime", "background"]
 """What a number belongs to: the hardware, the software, or other traffic on the DRAM."""
@@ -31,8 +31,8 @@ class Lever:
     path: str
     """Dotted path in the spec of the owner; that of background traffic begins with the name of the flow."""
     number: Sourced
-    unit: str
-    """Base unit of the number; "" for a pure number."""
+    unit: str | None
+    """Base unit of the number; None for a pure number."""
 
     @property
     def name(self) -> str:
@@ -61,12 +61,12 @@ def levers_of(setup: Setup) -> tuple[Lever, ...]:
 
 
 def _levers(setup: Setup) -> Iterator[Lever]:
-    for path, number, unit in written_numbers(setup.chip):
+    for path, number, unit in units_of(setup.chip):
         yield Lever("chip", path, number, unit)
-    for path, number, unit in written_numbers(setup.runtime):
+    for path, number, unit in units_of(setup.runtime):
         yield Lever("runtime", path, number, unit)
     for flow, spec in setup.background.items():
-        for path, number, unit in written_numbers(spec):
+        for path, number, unit in units_of(spec):
             yield Lever("background", f"{flow}.{path}", number, unit)
 
 

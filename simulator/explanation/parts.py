@@ -172,7 +172,8 @@ def _part_of_route(program: Program, route: int) -> str:
     if route == NONE:
         return ""
     resources = program.resources
-    narrowest = min(resources.route(route), key=lambda channel: resources.channel_bytes_per_s[channel])
+    crossed = zip(resources.route(route), resources.usage(route), strict=True)
+    _, narrowest = min((resources.channel_bytes_per_s[channel] / usage, channel) for channel, usage in crossed)
     name = resources.channel_names[narrowest]
     return _PART_OF_CHANNEL.get(name, name)
 

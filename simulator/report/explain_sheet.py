@@ -14,7 +14,7 @@ from simulator.explanation.explain import Explanation
 from simulator.explanation.levers import Change, Lever
 from simulator.explanation.parts import PathItem
 from simulator.explanation.sensitivity import STEP, Sensitivity
-from simulator.report.sheet_parts import WIDTH, new_table, number_text, rendered
+from simulator.report.sheet_parts import WIDTH, new_table, rendered, value_text
 from simulator.report.verdict import deadline_sentence
 from simulator.units import format_quantity, ticks_to_seconds
 
@@ -271,7 +271,7 @@ def _reached(reach: Reach) -> str:
 
 
 def _value(lever: Lever, value: float) -> str:
-    return number_text(value, lever.unit)
+    return value_text(value, lever.unit)
 
 
 def _time(ticks: int) -> str:
