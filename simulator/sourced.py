@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from simulator.errors import SpecError
-from simulator.units import EXAMPLE, parse_quantity, quantity_pattern, written
+from simulator.units import EXAMPLE, parse_quantity, quantity_pattern, unit_names, written
 
 Status = Literal["datasheet", "measured", "press", "derived", "inferred", "recalled", "assumed"]
 """How a number came to be known.
@@ -89,12 +89,12 @@ class Sourced(Frozen):
 
     @property
     def guessed_range(self) -> str | None:
-        """The range of a guess, as its note states it: "1.4 to 2.0" of a note that ends in "(range 1.4 to 2.0)"."""
+        """The range of a guess, as its note states it: "1.4 to 2.0" of a note with "(range 1.4 to 2.0)"."""
         stated = _RANGE.search(self.note or "")
         return stated[1] if stated else None
 
 
-_RANGE: Final = re.compile(r"\(range ((?:[^()]|\([^()]*\))*)\)")
+_RANGE: Final = re.compile(r"\((?:[^()]*, )?range ((?:[^()]|\([^()]*\))*)\)")
 
 
 def _in_unit(dimension: str, *, above_zero: bool = True) -> tuple[BeforeValidator, WrapSerializer, WithJsonSchema]:
@@ -281,3 +281,41 @@ def _dumped_numbers(tree: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(tree, Mapping | list | tuple):
         for item in tree.values() if isinstance(tree, Mapping) else tree:
             yield from _dumped_numbers(item)
+
+
+_ROUNDED: Final = 0.01
+"""How far a number may lie outside its range: people round the ends."""
+
+_ENDS: Final = re.compile(
+    r"(?P<low>[0-9.]*[0-9])\s*(?:to|-)\s*(?P<high>[0-9.]*[0-9])\s*(?P<unit>[^\W\d_]+(?:/[a-z]+)?)?"
+)
+
+
+def noted_range(number: Sourced, unit: str | None) -> tuple[float, float] | None:
+    """The ends of the guessed range of a number, in the base unit of the number.
+
+    A range without a unit is in that in which the value is written: of all units in which the range holds the value,
+    the one that makes the value shortest. None where the note gives no range, or one that does not hold the value to
+    1 %.
+
+    Args:
+        number: the number.
+        unit: its base unit; None for a pure number.
+
+    >>> noted_range(Sourced(value=1.6e9, source="me", status="assumed", note="a guess (range 1.4 to 2.0)"), "Hz")
+    (1400000000.0, 2000000000.0)
+    """
+    match = _ENDS.search(number.guessed_range or "")
+    if match is None:
+        return None
+    names = unit_names(unit) if unit else []
+    ranges = []
+    for name in [match["unit"]] if match["unit"] in names else names or [""]:
+        low, high, one = (_base_value(text, name, unit) for text in (match["low"], match["high"], "1"))
+        if low <= number.value * (1 + _ROUNDED) and high >= number.value * (1 - _ROUNDED):
+            ranges.append((len(f"{number.value / one:.12g}"), (low, high)))
+    return min(ranges)[1] if ranges else None
+
+
+def _base_value(text: str, name: str, unit: str | None) -> float:
+    return parse_quantity(f"{text} {name}", unit) if unit else float(text)

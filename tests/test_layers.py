@@ -40,8 +40,9 @@ ALLOWED: dict[str, set[str]] = {
     "validation": BASE | {"catalog", "simulation"},
     "exploration": BASE | SPECS | {"catalog", "document", "sourced", "spec", "terms", "precision", "graph", "lowering",
                                    "program", "engine", "timeline", "metrics", "simulation", "variants"},
+    "explanation": BASE | {"program", "engine", "timeline", "metrics", "simulation", "sourced"},
     "report": BASE | SPECS | {"ppa", "program", "timeline", "metrics", "simulation", "validation", "exploration",
-                              "precision", "sourced", "spec", "graph"},
+                              "explanation", "precision", "sourced", "spec", "graph"},
 }  # fmt: skip
 """Packages and modules of `simulator` and what they may import of it; `api` and `cli` may import anything."""
 
