@@ -74,7 +74,7 @@ _OLDER, _NEWER = 0, 1
 
 
 @compiled_in_place
-def _use_all(
+def _use_all(  # noqa: PLR0917
     picks: Any, step_offsets: Any, experts: int, slots: int, room: Any, links: Any, is_held: Any, seen: Any,
     touched: Any, hits: Any,
 ) -> None:  # fmt: skip

@@ -24,17 +24,17 @@ class RouterTrace:
     @property
     def num_layers(self) -> int:
         """Layers of the model."""
-        return self.picks.shape[0]
+        return int(self.picks.shape[0])
 
     @property
     def num_tokens(self) -> int:
         """Tokens of the trace; a run may need fewer."""
-        return self.picks.shape[1]
+        return int(self.picks.shape[1])
 
     @property
     def top_k(self) -> int:
         """Experts that a token picks in a layer."""
-        return self.picks.shape[2]
+        return int(self.picks.shape[2])
 
     @cached_property
     def popularity(self) -> Ints:

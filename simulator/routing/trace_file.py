@@ -41,7 +41,8 @@ def read_trace(path: Path | str, *, layers: int, experts: int, top_k: int, token
     repeated = np.argwhere((ordered[:, :, 1:] == ordered[:, :, :-1]).any(axis=2))
     if len(repeated):
         layer, token = repeated[0].tolist()
-        raise _wrong(path, "different experts for a token", f"{picks[layer, token].tolist()} (layer {layer}, token {token})")
+        found = f"{picks[layer, token].tolist()} (layer {layer}, token {token})"
+        raise _wrong(path, "different experts for a token", found)
     return RouterTrace(picks.astype(np.int32), experts)
 
 
