@@ -10,7 +10,7 @@ Edges that stand for hardware:
     load i waits for load i-1                   one DMA queue, in order; what comes from SRAM has a queue of its own
     load i waits for the last work on piece i-B B buffers: this is what double buffering looks like
     loads wait for launch                       without prefetch, and where anything but weights is loaded
-    early load i waits for a router             the one so many layers before at which the predictor names experts
+    early loads wait for a router               so many layers before, and for all that its layer loads: that goes first
     store i waits for work i and store i-1      results that do not stay on the chip leave in order
 
 Every variant of a block becomes a fragment. Its last tasks are its anchors, for which the next fragment may wait: the
@@ -453,10 +453,14 @@ def _write_anchors(out: Any, at: Any, buffers: Any, routed: int, costs: Any) -> 
     host_operation, num_buffers, layers_ahead = costs[0], costs[3], costs[5]
     for place in range(layers_ahead):
         before = LAST_LOAD - num_buffers - 1 - layers_ahead + place
-        if routed != NONE:  # a layer with a router: the oldest is dropped
-            before = before + 1 if place < layers_ahead - 1 else routed
         _add_task(out, at, NONE, 0, host_operation, NONE)
-        _wait_for(out, at, before)
+        if routed == NONE:
+            _wait_for(out, at, before)
+        elif place < layers_ahead - 1:  # a layer with a router: the oldest is dropped
+            _wait_for(out, at, before + 1)
+        else:
+            _wait_for(out, at, routed)
+            _wait_for(out, at, at[_LOAD])
     if layers_ahead > 0:
         _add_task(out, at, NONE, 0, host_operation, NONE)
         _wait_for(out, at, at[_FETCH])
@@ -480,6 +484,7 @@ def _write_fragments(kernels: Any, tensors: Any, costs: Any, out: Any, at: Any) 
         first_held = at[_HELD]
         at[_FIRST] = at[_TASK]
         at[_EXIT], at[_HOST], at[_LOAD] = EXIT, HOST_DONE, LAST_LOAD
+        router = costs[6]
         at[_FETCH] = LAST_LOAD - len(buffers) - 1
         for index in range(len(buffers)):
             buffers[index] = LAST_LOAD - len(buffers) + index
@@ -492,4 +497,4 @@ def _write_fragments(kernels: Any, tensors: Any, costs: Any, out: Any, at: Any) 
                 if share > 0:
                     _hold(out, at, rooms[room, 0], share, begins[held_first[tensor]], ends[held_last[tensor]])
         out[4][variant] = at[_HELD] - first_held
-        _write_anchors(out, at, buffers, NONE if costs[6] == NONE else ends[costs[6]], costs)
+        _write_anchors(out, at, buffers, NONE if router == NONE else ends[router], costs)
