@@ -76,7 +76,7 @@ def test_traffic_is_what_the_phases_touch_and_find_in_turn(tmp_path: Path) -> No
     The token takes in 0 and 1 for 2 and 3, then finds 5 but not 3.
     """
     graph = build_graph(traced(tmp_path))
-    prefill, decode = expert_traffic(graph, with_unit(slots=4, cache="lru"))
+    prefill, decode = expert_traffic(graph.phases, [with_unit(slots=4, cache="lru")] * 2, graph.trace)
     assert prefill is not None
     assert decode is not None
     assert (prefill.touched[prefill.kind, 0].tolist(), prefill.cached[prefill.kind, 0].tolist()) == (
@@ -113,7 +113,7 @@ def test_phases_of_different_precision_do_not_share_a_cache(tmp_path: Path) -> N
     workload = traced(tmp_path)
     phases = [workload.pipeline[0], workload.pipeline[1].model_copy(update={"precision": "w8a8"})]
     graph = build_graph(workload.model_copy(update={"pipeline": tuple(phases)}))
-    _, decode = expert_traffic(graph, with_unit(slots=12, cache="lru"))
+    _, decode = expert_traffic(graph.phases, [with_unit(slots=12, cache="lru")] * 2, graph.trace)
     assert decode is not None
     assert decode.cached.sum() == 0
 
@@ -217,10 +217,9 @@ def test_the_unit_picks_gathers_and_scatters_instead_of_the_vector_engine() -> N
     }  # fmt: skip
     assert works["routing"].vector_cycles == works["combine"].vector_cycles == 0
     names = with_unit().resources.unit_names
-    assert names[Platform.ROUTING_UNIT] == "gpu.routing"
     program = lowered(tiny(), with_unit())
     causes = program.labels.causes
-    on_unit = program.tasks.unit == Platform.ROUTING_UNIT
+    on_unit = program.tasks.unit == names.index("gpu.routing")
     assert set(program.tasks.cause[on_unit].tolist()) == {causes.index("routing")}
 
 
