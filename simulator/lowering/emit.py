@@ -384,7 +384,7 @@ def _write_work(out: Any, at: Any, cycles: Any, waits: tuple[int, int, int, int]
 def _write_early_load(out: Any, at: Any, size_bytes: int, operation: int, costs: Any) -> int:
     """What the predictor fetches for one piece, in order, when the router so many layers before has run."""
     num_buffers, layers_ahead = costs[3], costs[5]
-    early = _add_transfer(out, at, _DRAM_ROUTE, size_bytes, operation, _EXPERTS_CAUSE)
+    early = _add_transfer(out, at, _LOAD_ROUTE, size_bytes, operation, _EXPERTS_CAUSE)
     _wait_for(out, at, LAST_LOAD - num_buffers - 1 - layers_ahead)
     _wait_for(out, at, at[_FETCH])
     at[_FETCH] = early
