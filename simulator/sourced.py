@@ -120,8 +120,10 @@ def _in_unit(dimension: str, *, above_zero: bool = True) -> tuple[BeforeValidato
     return BeforeValidator(parse), WrapSerializer(write), WithJsonSchema(_sourced_schema(value_schema))
 
 
-def _number(limit: float, what: str, *, is_whole: bool = False) -> tuple[BeforeValidator, WithJsonSchema]:
-    """A sourced pure number above zero and at most `limit`."""
+def _number(
+    limit: float, what: str, *, is_whole: bool = False, above_zero: bool = True
+) -> tuple[BeforeValidator, WithJsonSchema]:
+    """A sourced pure number above zero, or from zero on, and at most `limit`."""
 
     def parse(raw: object) -> object:
         if isinstance(raw, Sourced):
@@ -132,12 +134,14 @@ def _number(limit: float, what: str, *, is_whole: bool = False) -> tuple[BeforeV
             return raw
         value = raw["value"]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 < value <= limit or value == math.inf or (is_whole and value != int(value)):
+        is_in_range = is_number and 0 <= value <= limit and value != math.inf and not (above_zero and value == 0)
+        if not is_in_range or (is_whole and value != int(value)):
             raise ValueError(f"must be {what}, got {written(value)}")
         return raw
 
     kind = "integer" if is_whole else "number"
-    value_schema: dict[str, Any] = {"type": kind, "description": what, "exclusiveMinimum": 0}
+    least = "exclusiveMinimum" if above_zero else "minimum"
+    value_schema: dict[str, Any] = {"type": kind, "description": what, least: 0}
     if math.isfinite(limit):
         value_schema["maximum"] = limit
     return BeforeValidator(parse), WithJsonSchema(_sourced_schema(value_schema))
@@ -217,6 +221,8 @@ Whole = Annotated[Sourced, *_number(math.inf, "a whole number above zero", is_wh
 """A pure whole number above zero."""
 Fraction = Annotated[Sourced, *_number(1, "a fraction above 0 and at most 1")]
 """A share of something, above 0 and at most 1."""
+Portion = Annotated[Sourced, *_number(1, "a fraction from 0 to 1", above_zero=False)]
+"""A share of something, from nothing to all of it."""
 
 
 def _chosen(
