@@ -133,7 +133,7 @@ class Dram(Spec):
         """What the device allows of the peak, by default in the condition of the run; 1 without a device."""
         if self.device is None:
             return 1.0
-        return ceiling(self.device, self.rate.value, access, self._overheads(condition or self.condition))
+        return ceiling(self.device, self._device_rate, access, self._overheads(condition or self.condition))
 
     def usage(self, access: Access) -> float:
         """What a byte of some traffic takes of the memory, in bytes of a streaming read.
@@ -144,8 +144,18 @@ class Dram(Spec):
         if self.device is None:
             return 1.0
         overheads = self._overheads(self.condition)
-        mixed = ceiling(self.device, self.rate.value, access, overheads, turning_share=access.write_share)
+        mixed = ceiling(self.device, self._device_rate, access, overheads, turning_share=access.write_share)
         return self.ceiling() / mixed
+
+    @property
+    def _device_rate(self) -> float:
+        """The rate at which the times of the device are taken.
+
+        A slower bus has a device of the same times. A rate above the grade asks for a device that does not exist yet:
+        one whose times are shorter in proportion, so that its ceilings are those of the grade.
+        """
+        assert self.device is not None
+        return min(self.rate.value, self.device.usual_rate)
 
     def _overheads(self, condition: DramCondition) -> Overheads:
         assert self.device is not None

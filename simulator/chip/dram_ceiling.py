@@ -59,7 +59,7 @@ def row_cycle_s(memory: Memory, rate_t_per_s: float, bursts: int, *, is_write: b
     Source:   [gem5-dram]
     Valid:    as a ceiling: the times from a command to its data are left out, but for t_wr
     """
-    data_s = memory.t_rcd + (bursts - 1) * _group_spacing_s(memory, rate_t_per_s) + burst_s(memory, rate_t_per_s)
+    data_s = memory.t_rcd + (bursts - 1) * _spacing_s(memory, rate_t_per_s, groups=1) + burst_s(memory, rate_t_per_s)
     return max(memory.t_ras, data_s + (memory.t_wr if is_write else 0.0)) + memory.t_rp
 
 
@@ -69,7 +69,7 @@ def piece_s(
     """Time that a channel needs for one piece among many of the same pattern.
 
     Formula:  t = max(bursts * spacing, rows * activation, rows * row cycle / (banks * (1 - bank refresh)))
-              spacing = burst over all groups, t_ccd_l within one group
+              spacing = max(burst, t_ccd_l / groups in use)
     Source:   [gem5-dram]
 
     Args:
@@ -83,12 +83,9 @@ def piece_s(
     bursts = -(-piece_bytes // memory.burst_bytes)
     bursts_per_row = min(bursts, int(memory.row) // memory.burst_bytes)
     rows = -(-bursts // bursts_per_row)
-    banks = {
-        "streaming": memory.banks, "random": memory.banks, "one-bank-group": memory.banks // memory.bank_groups,
-        "one-bank": 1,
-    }[access.pattern]  # fmt: skip
-    is_spread = access.pattern in {"streaming", "random"}
-    spacing_s = burst_s(memory, rate_t_per_s) if is_spread else _group_spacing_s(memory, rate_t_per_s)
+    groups = memory.bank_groups if access.pattern in {"streaming", "random"} else 1
+    banks = 1 if access.pattern == "one-bank" else memory.banks // memory.bank_groups * groups
+    spacing_s = _spacing_s(memory, rate_t_per_s, groups)
     cycle_s = row_cycle_s(memory, rate_t_per_s, bursts_per_row, is_write=is_write)
     return max(
         bursts * spacing_s,
@@ -189,6 +186,6 @@ def ceiling(
     return of_peak * (1 - of_channel) * ecc
 
 
-def _group_spacing_s(memory: Memory, rate_t_per_s: float) -> float:
-    """Time between bursts of one bank group, which is never less than a burst."""
-    return max(memory.t_ccd_l, burst_s(memory, rate_t_per_s))
+def _spacing_s(memory: Memory, rate_t_per_s: float, groups: int) -> float:
+    """Time between bursts that take some bank groups in turn, which is never less than a burst."""
+    return max(memory.t_ccd_l / groups, burst_s(memory, rate_t_per_s))

@@ -66,7 +66,7 @@ class Memory(Spec):
     row: ChosenCapacity
     """Bytes of a row of one channel."""
     usual_rate: ChosenTransferRate
-    """Transfers per second and pin of the grade; the rate of a chip is in the chip."""
+    """Transfers per second and pin of the grade; the rate at which a chip runs it is in the chip."""
     t_rcd: ChosenDuration
     """From activating a row to its first read."""
     t_rp: ChosenDuration

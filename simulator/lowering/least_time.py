@@ -182,9 +182,8 @@ def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
 
 def _moving_ticks(loaded_bytes: Any, stored_bytes: Any, platform: Platform) -> Any:
     """The least time in which the channels move some bytes, whatever runs side by side."""
-    return largest(
-        *(loaded_bytes * per_load + stored_bytes * per_store for per_load, per_store in platform.channel_ticks_per_byte)
-    )
+    of_channels = [loaded_bytes * load + stored_bytes * store for load, store in platform.channel_ticks_per_byte]
+    return largest(*of_channels)
 
 
 def _host_ticks(blocks: Sequence[tuple[BlockTime, Any]], step_ticks: Any, enqueue_ticks: float) -> Any:

@@ -30,7 +30,7 @@ from simulator.report.sheet_parts import (
     worst_status,
 )
 from simulator.runtime import Runtime
-from simulator.scenario.spec import Scenario, StreamSpec
+from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
 from simulator.spec import Spec
 from simulator.study import Study
 from simulator.technology import Technology
@@ -156,10 +156,10 @@ def scenario_sheet(scenario: Scenario, width: int = WIDTH) -> str:
         )  # fmt: skip
     parts: list[RenderableType] = [heading_line(scenario.name, scenario.title), pairs(facts), streams]
     if scenario.background:
-        background = new_table("Background traffic", "name", "master", "bandwidth >", "status", "source")
+        background = new_table("Background traffic", "name", "master", "bandwidth >", "how", "status", "source")
         for name, traffic in scenario.background.items():
             number = numbers[f"background.{name}.bandwidth"]
-            background.add_row(name, traffic.master, number.text, number.status, number.source)
+            background.add_row(name, traffic.master, number.text, _how(traffic), number.status, number.source)
         parts.append(background)
     return rendered([*parts, uncertain_list(numbers)], width)
 
@@ -290,6 +290,18 @@ def _memory_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
     how = "peak * sustained of peak" if dram.controller_fraction is None else "peak * ceiling * sustained of it"
     table.add_row("DRAM, sustained", sustained, status, how)
     return table
+
+
+def _how(traffic: BackgroundSpec) -> str:
+    """Pattern, piece, written share and time of some traffic, as far as they are not the usual ones."""
+    parts = [traffic.pattern if traffic.piece is None else f"{traffic.pattern} {traffic.piece:g} B"]
+    if traffic.write_share > 0:
+        parts.append(f"{100 * traffic.write_share:g} % written")
+    if traffic.start > 0:
+        parts.append(f"from {format_quantity(traffic.start, 's')}")
+    if traffic.stop is not None:
+        parts.append(f"to {format_quantity(traffic.stop, 's')}")
+    return ", ".join(parts)
 
 
 def _memory_text(dram: Dram) -> str:

@@ -10,6 +10,8 @@ import math
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulator.catalog import Catalog, load_chip, load_memory
 from simulator.chip import Access, Dram, Memory
@@ -197,6 +199,36 @@ def test_every_memory_of_the_catalogue_streams_at_its_peak_and_is_consistent(nam
     # a bank gives about the same in every generation: 64 B in 40 to 65 ns
     of_one_bank = ceiling(memory, rate, Access("one-bank", 64), Overheads()) * memory.channel_bits / 8 * rate
     assert 64 / (65 * NS) <= of_one_bank <= 64 / (40 * NS)
+
+
+def test_a_slower_bus_keeps_the_times_and_a_faster_one_the_ceilings() -> None:
+    # at 3.2 GT/s a burst takes 5 ns, as long as an activation: single bursts in new rows reach the peak
+    scattered = Access("random", 32)
+    rates = {"3200 MT/s": 1.0, "6400 MT/s": 0.5, "12800 MT/s": 0.5}
+    for rate, expected in rates.items():
+        memory = dram(rate={"value": rate, "source": "test", "status": "assumed"})
+        assert memory.ceiling(scattered) == pytest.approx(expected)
+        assert memory.sustained_bytes_per_s == pytest.approx(0.9 * memory.peak_bytes_per_s)
+
+
+@given(
+    memory=st.sampled_from([load_memory(name) for name in Catalog().names("memory")]),
+    piece_bytes=st.integers(1, 8192), write_share=st.floats(0, 1),
+    overheads=st.builds(
+        Overheads, st.sampled_from(["off", "per-bank", "all-bank"]), st.sampled_from([0.5, 1.0, 2.0]),
+        st.sampled_from([None, LPDDR5.inline_ecc]), st.sampled_from([4.0, 64.0, math.inf]),
+    ),
+)  # fmt: skip
+def test_no_pattern_is_above_the_peak_and_fewer_banks_are_never_quicker(
+    memory: Memory, piece_bytes: int, write_share: float, overheads: Overheads
+) -> None:
+    patterns: tuple[Any, ...] = ("random", "one-bank-group", "one-bank")
+    ceilings = [
+        ceiling(memory, memory.usual_rate, Access(pattern, piece_bytes, write_share), overheads) for pattern in patterns
+    ]
+    assert 1 >= ceilings[0] >= ceilings[1] >= ceilings[2] > 0
+    whole_rows = ceiling(memory, memory.usual_rate, Access(write_share=write_share), overheads)
+    assert whole_rows >= ceilings[0] * (1 - 1e-12)
 
 
 def test_an_infinite_drain_is_the_limit_of_long_ones() -> None:

@@ -108,7 +108,7 @@ def test_a_runtime_sheet_has_launch_costs_and_kernels(tiny_catalogue: Any) -> No
 def test_a_scenario_sheet_has_streams_and_background(tiny_catalogue: Any) -> None:
     found = rows(sheet(tiny_catalogue.catalog().load_scenario("drive")))
     assert "front words own 10 Hz 100 ms latest 0 own own" in found
-    assert "cameras cpu 2 GB/s assumed me" in found
+    assert "cameras cpu 2 GB/s streaming assumed me" in found
 
 
 def test_a_study_sheet_has_its_space_and_what_each_constraint_excludes(tiny_catalogue: Any) -> None:
