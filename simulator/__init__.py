@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from simulator.api import (
         Chip,
+        Explanation,
         Result,
         Runtime,
         Scenario,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         Study,
         Technology,
         Workload,
+        explain,
         load_chip,
         load_runtime,
         load_scenario,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Chip",
     "EngineError",
+    "Explanation",
     "Infeasible",
     "OutputError",
     "Result",
@@ -45,6 +48,7 @@ __all__ = [
     "Study",
     "Technology",
     "Workload",
+    "explain",
     "load_chip",
     "load_runtime",
     "load_scenario",

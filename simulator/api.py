@@ -18,6 +18,9 @@ from simulator.catalog import (
 from simulator.chip import Chip
 from simulator.engine.interface import Progress
 from simulator.engine.select import EngineName
+from simulator.explanation.explain import Explanation
+from simulator.explanation.explain import Progress as ExplanationProgress
+from simulator.explanation.explain import explain as explain_result
 from simulator.exploration.exact import Progress as SearchProgress
 from simulator.exploration.result import SearchResult
 from simulator.exploration.search import SamplerName, search_study
@@ -33,6 +36,7 @@ from simulator.workload import Workload
 
 __all__ = [
     "Chip",
+    "Explanation",
     "Result",
     "Runtime",
     "Scenario",
@@ -40,6 +44,7 @@ __all__ = [
     "Study",
     "Technology",
     "Workload",
+    "explain",
     "load_chip",
     "load_runtime",
     "load_scenario",
@@ -139,6 +144,17 @@ def run_scenario(
     if power_state is not None:
         scenario = scenario.model_copy(update={"power_state": power_state})
     return simulate(resolve(scenario, known, overrides=overrides), engine=engine, checks=checks, progress=progress)
+
+
+def explain(result: Result, *, engine: EngineName = "auto", progress: ExplanationProgress | None = None) -> Explanation:
+    """Why the slowest frame of a run took as long as it did, and which change of one number would buy most.
+
+    Args:
+        result: what `run` or `run_scenario` returned.
+        engine: as in `run`.
+        progress: called after every number that was changed, with how many are done and how many there are.
+    """
+    return explain_result(result, engine=engine, progress=progress)
 
 
 def search(

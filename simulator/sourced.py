@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from simulator.errors import SpecError
-from simulator.units import EXAMPLE, parse_quantity, quantity_pattern, written
+from simulator.units import EXAMPLE, parse_quantity, quantity_pattern, unit_names, written
 
 Status = Literal["datasheet", "measured", "press", "derived", "inferred", "recalled", "assumed"]
 """How a number came to be known.
@@ -89,12 +89,12 @@ class Sourced(Frozen):
 
     @property
     def guessed_range(self) -> str | None:
-        """The range of a guess, as its note states it: "1.4 to 2.0" of a note that ends in "(range 1.4 to 2.0)"."""
+        """The range of a guess, as its note states it: "1.4 to 2.0" of a note with "(range 1.4 to 2.0)"."""
         stated = _RANGE.search(self.note or "")
         return stated[1] if stated else None
 
 
-_RANGE: Final = re.compile(r"\(range ((?:[^()]|\([^()]*\))*)\)")
+_RANGE: Final = re.compile(r"\((?:[^()]*, )?range ((?:[^()]|\([^()]*\))*)\)")
 
 
 def _in_unit(dimension: str, *, above_zero: bool = True) -> tuple[BeforeValidator, WrapSerializer, WithJsonSchema]:
@@ -120,8 +120,10 @@ def _in_unit(dimension: str, *, above_zero: bool = True) -> tuple[BeforeValidato
     return BeforeValidator(parse), WrapSerializer(write), WithJsonSchema(_sourced_schema(value_schema))
 
 
-def _number(limit: float, what: str, *, is_whole: bool = False) -> tuple[BeforeValidator, WithJsonSchema]:
-    """A sourced pure number above zero and at most `limit`."""
+def _number(
+    limit: float, what: str, *, is_whole: bool = False, above_zero: bool = True
+) -> tuple[BeforeValidator, WithJsonSchema]:
+    """A sourced pure number above zero, or from zero on, and at most `limit`."""
 
     def parse(raw: object) -> object:
         if isinstance(raw, Sourced):
@@ -132,12 +134,14 @@ def _number(limit: float, what: str, *, is_whole: bool = False) -> tuple[BeforeV
             return raw
         value = raw["value"]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 < value <= limit or value == math.inf or (is_whole and value != int(value)):
+        is_in_range = is_number and 0 <= value <= limit and value != math.inf and not (above_zero and value == 0)
+        if not is_in_range or (is_whole and value != int(value)):
             raise ValueError(f"must be {what}, got {written(value)}")
         return raw
 
     kind = "integer" if is_whole else "number"
-    value_schema: dict[str, Any] = {"type": kind, "description": what, "exclusiveMinimum": 0}
+    least = "exclusiveMinimum" if above_zero else "minimum"
+    value_schema: dict[str, Any] = {"type": kind, "description": what, least: 0}
     if math.isfinite(limit):
         value_schema["maximum"] = limit
     return BeforeValidator(parse), WithJsonSchema(_sourced_schema(value_schema))
@@ -217,6 +221,8 @@ Whole = Annotated[Sourced, *_number(math.inf, "a whole number above zero", is_wh
 """A pure whole number above zero."""
 Fraction = Annotated[Sourced, *_number(1, "a fraction above 0 and at most 1")]
 """A share of something, above 0 and at most 1."""
+Portion = Annotated[Sourced, *_number(1, "a fraction from 0 to 1", above_zero=False)]
+"""A share of something, from nothing to all of it."""
 
 
 def _chosen(
@@ -281,3 +287,41 @@ def _dumped_numbers(tree: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(tree, Mapping | list | tuple):
         for item in tree.values() if isinstance(tree, Mapping) else tree:
             yield from _dumped_numbers(item)
+
+
+_ROUNDED: Final = 0.01
+"""How far a number may lie outside its range: people round the ends."""
+
+_ENDS: Final = re.compile(
+    r"(?P<low>[0-9.]*[0-9])\s*(?:to|-)\s*(?P<high>[0-9.]*[0-9])\s*(?P<unit>[^\W\d_]+(?:/[a-z]+)?)?"
+)
+
+
+def noted_range(number: Sourced, unit: str | None) -> tuple[float, float] | None:
+    """The ends of the guessed range of a number, in the base unit of the number.
+
+    A range without a unit is in that in which the value is written: of all units in which the range holds the value,
+    the one that makes the value shortest. None where the note gives no range, or one that does not hold the value to
+    1 %.
+
+    Args:
+        number: the number.
+        unit: its base unit; None for a pure number.
+
+    >>> noted_range(Sourced(value=1.6e9, source="me", status="assumed", note="a guess (range 1.4 to 2.0)"), "Hz")
+    (1400000000.0, 2000000000.0)
+    """
+    match = _ENDS.search(number.guessed_range or "")
+    if match is None:
+        return None
+    names = unit_names(unit) if unit else []
+    ranges = []
+    for name in [match["unit"]] if match["unit"] in names else names or [""]:
+        low, high, one = (_base_value(text, name, unit) for text in (match["low"], match["high"], "1"))
+        if low <= number.value * (1 + _ROUNDED) and high >= number.value * (1 - _ROUNDED):
+            ranges.append((len(f"{number.value / one:.12g}"), (low, high)))
+    return min(ranges)[1] if ranges else None
+
+
+def _base_value(text: str, name: str, unit: str | None) -> float:
+    return parse_quantity(f"{text} {name}", unit) if unit else float(text)

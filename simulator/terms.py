@@ -50,3 +50,14 @@ Surroundings = Literal["driving", "car", "accelerator"]
 
 LaneKind = Literal["simt", "simd"]
 """Vector lanes of a GPU, with registers, schedulers and textures, or the bare ones of an NPU."""
+
+RouterPreset = Literal["balanced", "typical", "skewed", "domain-locked", "olmoe"]
+"""Routers whose synthetic traces are known by name; their parameters are in `simulator.routing.generator`."""
+
+CachePolicy = Literal["lru", "lru-per-layer", "static"]
+"""Which experts a cache keeps.
+
+    lru             those used last, of all layers together
+    lru-per-layer   those used last in each layer, with an equal part of the slots for every layer
+    static          the most popular, pinned once and for all
+"""

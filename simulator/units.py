@@ -185,10 +185,18 @@ def quantity_pattern(dimension: str) -> str:
     >>> bool(re.fullmatch(quantity_pattern("s"), "100 ms")), bool(re.fullmatch(quantity_pattern("s"), "100 MB"))
     (True, False)
     """
+    return rf"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*({'|'.join(unit_names(dimension))})\s*$"
+
+
+def unit_names(dimension: str) -> list[str]:
+    """Every way to write a unit of a dimension, in the order of letters; none for a dimension that is unknown.
+
+    >>> unit_names("mm2")
+    ['mm2']
+    """
     bases = [unit for unit, (found, _) in _UNIT.items() if found == dimension]
     prefixed = sorted({prefix + unit for prefix in _PREFIX for unit in bases})
-    units = [unit for unit in prefixed if (_split_unit(unit) or ("", 0))[0] == dimension]
-    return rf"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*({'|'.join(units)})\s*$"
+    return [unit for unit in prefixed if (_split_unit(unit) or ("", 0))[0] == dimension]
 
 
 def seconds_to_ticks(seconds: float) -> int:

@@ -28,9 +28,10 @@ ALLOWED: dict[str, set[str]] = {
     "scenario": {"sourced", "spec", "terms"},
     "study": BASE | {"precision", "sourced", "spec", "workload"},
     "catalog": BASE | SPECS | {"document", "spec"},
-    "graph": {"errors", "terms", "precision", "variants", "workload"},
+    "routing": {"errors", "terms", "compiled"},
+    "graph": {"errors", "terms", "precision", "variants", "workload", "routing"},
     "program": BASE | {"compiled"},
-    "lowering": BASE | {"chip", "runtime", "graph", "program", "precision", "terms", "variants", "compiled"},
+    "lowering": BASE | {"chip", "runtime", "graph", "routing", "program", "precision", "terms", "variants", "compiled"},
     "timeline": BASE | {"program", "compiled"},
     "engine": BASE | {"program", "timeline", "compiled"},
     "metrics": BASE | {"program", "timeline", "compiled"},
@@ -40,8 +41,9 @@ ALLOWED: dict[str, set[str]] = {
     "validation": BASE | {"catalog", "simulation"},
     "exploration": BASE | SPECS | {"catalog", "document", "sourced", "spec", "terms", "precision", "graph", "lowering",
                                    "program", "engine", "timeline", "metrics", "simulation", "variants"},
+    "explanation": BASE | {"program", "engine", "timeline", "metrics", "simulation", "sourced"},
     "report": BASE | SPECS | {"ppa", "program", "timeline", "metrics", "simulation", "validation", "exploration",
-                              "precision", "sourced", "spec", "graph"},
+                              "explanation", "precision", "sourced", "spec", "graph"},
 }  # fmt: skip
 """Packages and modules of `simulator` and what they may import of it; `api` and `cli` may import anything."""
 

@@ -12,9 +12,10 @@ import simulator
 
 def test_the_public_names_are_these_and_all_exist() -> None:
     assert simulator.__all__ == [
-        "Chip", "EngineError", "Infeasible", "OutputError", "Result", "RoadlineError", "Runtime", "Scenario",
-        "SearchResult", "SpecError", "Study", "Technology", "Workload", "load_chip", "load_runtime", "load_scenario",
-        "load_study", "load_technology", "load_workload", "run", "run_scenario", "search",
+        "Chip", "EngineError", "Explanation", "Infeasible", "OutputError", "Result", "RoadlineError", "Runtime",
+        "Scenario", "SearchResult", "SpecError", "Study", "Technology", "Workload", "explain", "load_chip",
+        "load_runtime", "load_scenario", "load_study", "load_technology", "load_workload", "run", "run_scenario",
+        "search",
     ]  # fmt: skip
     assert all(getattr(simulator, name) is not None for name in simulator.__all__)
     with pytest.raises(AttributeError, match="no attribute 'jump'"):

@@ -36,8 +36,8 @@ _SPEC: Final[dict[Kind, type[Spec]]] = {
 _DEVICE: Final[KeyPath] = ("dram", "device")
 """Where a chip names its memory."""
 
-_REFERRING: Final[tuple[Kind, ...]] = ("chip", "scenario", "study")
-"""Kinds whose files name objects of other kinds."""
+_REFERRING: Final[tuple[Kind, ...]] = ("chip", "workload", "scenario", "study")
+"""Kinds whose files name objects of other kinds, or files."""
 
 
 class Catalog:
@@ -368,12 +368,15 @@ def _references(tree: Mapping[str, Any]) -> Iterator[tuple[Kind, KeyPath, str]]:
 
 def _anchor_paths(tree: dict[str, Any], folder: Path) -> None:
     """Makes the paths in a tree start at the folder of its file."""
-    named = [(path, name) for _, path, name in _references(tree)]
-    if isinstance(tree.get("law"), str):
+    named = [(path, name) for _, path, name in _references(tree) if files.is_path(name)]
+    if isinstance(tree.get("law"), str) and files.is_path(tree["law"]):
         named.append((("law",), tree["law"]))
+    decoder = tree.get("decoder")
+    routing = decoder.get("routing") if isinstance(decoder, dict) else None
+    if isinstance(routing, dict) and isinstance(routing.get("file"), str):
+        named.append((("decoder", "routing", "file"), routing["file"]))
     for path, name in named:
-        if files.is_path(name):
-            mapping = tree
-            for key in path[:-1]:
-                mapping = mapping[str(key)]
-            mapping[str(path[-1])] = str(folder / name)
+        mapping = tree
+        for key in path[:-1]:
+            mapping = mapping[str(key)]
+        mapping[str(path[-1])] = str(folder / name)

@@ -10,6 +10,7 @@ from simulator.chip.dram_device import Memory
 from simulator.chip.memory import LASTING, Lasting, LocalSplit, LocalSram, Split, Sram
 from simulator.chip.modes import IntensityRule, Mode, Partition, Reconfiguration
 from simulator.chip.physical import Physical, PowerState
+from simulator.chip.routing import ExpertPrefetch, RoutingUnit
 from simulator.chip.spec import Chip, Dies, Host, Link, Master, MasterBudget, Noc
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Dies",
     "Dram",
     "DramCondition",
+    "ExpertPrefetch",
     "Host",
     "IntensityRule",
     "Lasting",
@@ -37,6 +39,7 @@ __all__ = [
     "Physical",
     "PowerState",
     "Reconfiguration",
+    "RoutingUnit",
     "Split",
     "Sram",
     "VectorEngine",

@@ -12,6 +12,7 @@ from simulator.chip.dram import Dram
 from simulator.chip.memory import LASTING, Sram
 from simulator.chip.modes import Partition, Reconfiguration, sum_of_clusters
 from simulator.chip.physical import Physical, PowerState
+from simulator.chip.routing import RoutingUnit
 from simulator.errors import SpecError, nearest
 from simulator.sourced import (
     Area,
@@ -146,6 +147,8 @@ class Chip(Spec):
     """What the die has beside what runs models, for its area and its idle power."""
     power_states: dict[str, PowerState] | None = None
     """Settings of cores and clocks by name; without one the chip runs as the rest of this file says."""
+    routing: RoutingUnit | None = None
+    """The routing unit for mixtures of experts; None if vector engine and DRAM do its work."""
 
     @model_validator(mode="after")
     def _names_agree(self) -> Chip:

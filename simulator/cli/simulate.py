@@ -5,15 +5,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from simulator.cli.options import (
     FILE,
+    Command,
     catalogue_option,
     clear_line,
     counter,
@@ -25,29 +26,43 @@ from simulator.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from simulator.engine.select import EngineName
+    from simulator.simulation.result import Result
+
+
+_RUN_OPTIONS: Final = ("chip", "workload", "runtime", "precision", "kv_precision", "head_precision", "prompt_tokens",
+                       "decode_tokens")  # fmt: skip
+"""Options that say what is run where no scenario does."""
+
+
+def question_options(command: Command) -> Command:
+    """Adds what says which run is meant: a scenario, or a chip, a workload and how to run it."""
+    for add in (
+        click.option(
+            "--engine", type=click.Choice(["auto", "reference", "compiled"]), default="auto", show_default=True,
+            help="Engine.",
+        ),
+        click.option("--power-state", metavar="NAME", help="Power state of the chip, such as 30W."),
+        click.option("--decode", "decode_tokens", metavar="N", type=click.IntRange(min=1), help="Decoded tokens."),
+        click.option("--prompt", "prompt_tokens", metavar="N", type=click.IntRange(min=1), help="Prompt tokens."),
+        click.option(
+            "--head-precision", metavar="P", help="Precision of the LM head, or body; without it that of the runtime."
+        ),
+        click.option("--kv-precision", metavar="P", help="Precision of the KV cache; without it that of the runtime."),
+        click.option(
+            "--precision", metavar="P",
+            help="Precision of the decoder's matrices, such as nvfp4, or of phases, such as vision=fp8,action=fp8.",
+        ),
+        click.option("--runtime", metavar="NAME", help="Runtime; without it the usual one of the chip."),
+        click.option("--workload", metavar="NAME", help="Workload, instead of a scenario."),
+        click.option("--chip", metavar="NAME", help="Chip, instead of a scenario."),
+        click.argument("scenario", required=False),
+    ):  # fmt: skip
+        command = add(command)
+    return command
 
 
 @click.command("run")
-@click.argument("scenario", required=False)
-@click.option("--chip", metavar="NAME", help="Chip, instead of a scenario.")
-@click.option("--workload", metavar="NAME", help="Workload, instead of a scenario.")
-@click.option("--runtime", metavar="NAME", help="Runtime; without it the usual one of the chip.")
-@click.option(
-    "--precision",
-    metavar="P",
-    help="Precision of the decoder's matrices, such as nvfp4, or of phases, such as vision=fp8,action=fp8.",
-)
-@click.option("--kv-precision", metavar="P", help="Precision of the KV cache; without it that of the runtime.")
-@click.option(
-    "--head-precision", metavar="P", help="Precision of the LM head, or body; without it that of the runtime."
-)
-@click.option("--prompt", "prompt_tokens", metavar="N", type=click.IntRange(min=1), help="Prompt tokens.")
-@click.option("--decode", "decode_tokens", metavar="N", type=click.IntRange(min=1), help="Decoded tokens.")
-@click.option("--power-state", metavar="NAME", help="Power state of the chip, such as 30W.")
-@click.option(
-    "--engine", type=click.Choice(["auto", "reference", "compiled"]), default="auto", show_default=True, help="Engine."
-)
+@question_options
 @click.option("--check", "checks", is_flag=True, help="Check conservation, causality and capacity of the whole run.")
 @click.option(
     "--trace",
@@ -67,19 +82,7 @@ if TYPE_CHECKING:
 @catalogue_option
 @set_option
 @json_option
-def run_command(
-    *,
-    scenario: str | None,
-    chip: str | None,
-    workload: str | None,
-    folders: tuple[str, ...],
-    assignments: tuple[str, ...],
-    checks: bool,
-    engine: EngineName,
-    as_json: bool,
-    power_state: str | None,
-    **options: Any,
-) -> None:
+def run_command(*, checks: bool, as_json: bool, **question: Any) -> None:
     """Simulate a scenario, or one frame of a workload on a chip.
 
     \b
@@ -87,30 +90,12 @@ def run_command(
     roadline run --chip orin-agx-64gb --workload qwen3-4b --precision w4a16 --prompt 512 --decode 64
     roadline run --chip thor-t5000 --workload pi0.5 --set "dram.rate=9600 MT/s"
     """  # noqa: D301 - click keeps the lines of a paragraph that begins with a backspace
-    outputs = {name: options.pop(f"{name}_path") for name in ("trace", "plot", "roofline")}
-    given = {name: value for name, value in options.items() if value is not None}
-    if scenario is None and (chip is None or workload is None):
-        raise click.UsageError("name a scenario, or a chip and a workload: --chip NAME --workload NAME")
-    if scenario is not None and (chip or workload or given):
-        extra = [name for name, value in (("chip", chip), ("workload", workload)) if value] + list(given)
-        words = ", ".join(f"--{name.removesuffix('_tokens').replace('_', '-')}" for name in extra)
-        raise click.UsageError(f"a scenario names its own chip and streams, so it does not go with {words}")
-    if "=" in given.get("precision", ""):
-        given["precision"] = _by_phase(given["precision"])
-    from simulator import api
-    from simulator.catalog import parse_assignments
+    outputs = {name: question.pop(f"{name}_path") for name in ("trace", "plot", "roofline")}
+    check_question(question)
     from simulator.report.outputs import check_outputs, write_outputs
 
     check_outputs(**outputs)
-    with _progress() as progress:
-        common: dict[str, Any] = {
-            "catalogue": folders, "overrides": parse_assignments(assignments), "engine": engine, "checks": checks,
-            "progress": progress, "power_state": power_state,
-        }  # fmt: skip
-        if scenario is not None:
-            result = api.run_scenario(scenario, **common)
-        else:
-            result = api.run(str(chip), str(workload), **common, **given)
+    result = simulated(question, checks=checks)
     if as_json:
         print_json(result.to_dict())
     else:
@@ -119,6 +104,40 @@ def run_command(
         click.echo(run_sheet(result, page_columns()))
     for path in write_outputs(result, **outputs):
         click.echo(f"wrote {path}", err=True)
+
+
+def check_question(question: Mapping[str, Any]) -> None:
+    """Refuses a question that names too little, or a scenario together with parts of a run.
+
+    Args:
+        question: what `question_options`, `catalogue_option` and `set_option` gave.
+    Raises:
+        UsageError: then.
+    """
+    parts = [name for name in _RUN_OPTIONS if question[name] is not None]
+    if question["scenario"] is None and not {"chip", "workload"} <= set(parts):
+        raise click.UsageError("name a scenario, or a chip and a workload: --chip NAME --workload NAME")
+    if question["scenario"] is not None and parts:
+        words = ", ".join(f"--{name.removesuffix('_tokens').replace('_', '-')}" for name in parts)
+        raise click.UsageError(f"a scenario names its own chip and streams, so it does not go with {words}")
+    _by_phase(question["precision"])
+
+
+def simulated(question: Mapping[str, Any], *, checks: bool = False) -> Result:
+    """The run that a checked question asks for, with its progress on a terminal."""
+    from simulator import api
+    from simulator.catalog import parse_assignments
+
+    overrides = parse_assignments(question["assignments"])
+    with _progress() as progress:
+        common: dict[str, Any] = {
+            "catalogue": question["folders"], "overrides": overrides, "engine": question["engine"], "checks": checks,
+            "progress": progress, "power_state": question["power_state"],
+        }  # fmt: skip
+        if question["scenario"] is not None:
+            return api.run_scenario(question["scenario"], **common)
+        parts = {name: question[name] for name in _RUN_OPTIONS}
+        return api.run(**{**parts, "precision": _by_phase(parts["precision"])}, **common)
 
 
 @click.command("validate")
@@ -142,12 +161,14 @@ def validate_command(*, data_path: Path | None, folders: tuple[str, ...], as_jso
         click.echo(validation_sheet(validated, page_columns()))
 
 
-def _by_phase(text: str) -> dict[str, str]:
-    """Precision by phase, from "vision=fp8,action=fp8"."""
-    pairs = [part.partition("=") for part in text.split(",")]
-    if not all(phase.strip() and precision.strip() for phase, _, precision in pairs):
-        raise click.UsageError(f'--precision takes P or PHASE=P,PHASE=P, got "{text}"')
-    return {phase.strip(): precision.strip() for phase, _, precision in pairs}
+def _by_phase(precision: str | None) -> str | dict[str, str] | None:
+    """Precision by phase, from "vision=fp8,action=fp8"; any other precision as it is."""
+    if precision is None or "=" not in precision:
+        return precision
+    pairs = [part.partition("=") for part in precision.split(",")]
+    if not all(phase.strip() and name.strip() for phase, _, name in pairs):
+        raise click.UsageError(f'--precision takes P or PHASE=P,PHASE=P, got "{precision}"')
+    return {phase.strip(): name.strip() for phase, _, name in pairs}
 
 
 @contextmanager

@@ -12,11 +12,20 @@ from simulator.graph.action import action_blocks
 from simulator.graph.decoder import cache_elements, decoder_blocks, seen_tokens
 from simulator.graph.graph import Block, PhaseGraph, WorkloadGraph
 from simulator.graph.vision import vision_blocks
+from simulator.routing import RouterFit, RouterTrace, preset_fit, read_trace, synthetic_trace
+from simulator.workload import Decoder
 from simulator.workload.spec import ActionPhase, DecodePhase, Phase, PrefillPhase, VisionPhase, Workload
 
 
-def build_graph(workload: Workload) -> WorkloadGraph:
-    """The operator graphs of one frame of a workload."""
+def build_graph(workload: Workload, seed: int = 0) -> WorkloadGraph:
+    """The operator graphs of one frame of a workload.
+
+    Args:
+        workload: the workload.
+        seed: of the router trace, where the workload has one that is drawn.
+    Raises:
+        SpecError: when the file of a router trace cannot be read or does not match the model.
+    """
     phases = tuple(_build_phase(workload, phase) for phase in workload.pipeline)
     decoder, tokens = workload.decoder, _cached_tokens(workload, None)
     return WorkloadGraph(
@@ -24,6 +33,7 @@ def build_graph(workload: Workload) -> WorkloadGraph:
         phases=phases,
         component_parameters=count_parameters(workload),
         kv_elements=0 if decoder is None else int(cache_elements(decoder, decoder.layers, tokens)),
+        trace=None if decoder is None else _router_trace(workload.name, decoder, tokens, seed),
     )
 
 
@@ -40,6 +50,23 @@ def count_parameters(workload: Workload) -> dict[str, int]:
     if workload.action is not None:
         counts["action"] = _parameters(action_blocks(workload.action, tokens=1, samples=1, cached_keys=0))
     return counts
+
+
+def _router_trace(name: str, decoder: Decoder, tokens: int, seed: int) -> RouterTrace | None:
+    """The trace of a decoder whose routing is not uniform."""
+    routing = decoder.routing
+    if routing is None:
+        return None
+    layers, experts, top_k = decoder.layers, decoder.experts, decoder.top_k
+    if routing.file is not None:
+        return read_trace(routing.file, layers=layers, experts=experts, top_k=top_k, tokens=tokens)
+    if routing.preset is not None:
+        fit = preset_fit(routing.preset)
+    else:
+        assert routing.skew is not None  # Routing has one of the three
+        assert routing.keep is not None
+        fit = RouterFit(routing.skew, routing.keep)
+    return synthetic_trace(fit, layers=layers, experts=experts, top_k=top_k, tokens=tokens, seed=seed, name=name)
 
 
 def _parameters(blocks: Iterable[Block]) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 
 from simulator.errors import SpecError
 from simulator.graph.operator import Operator
+from simulator.routing import RouterTrace
 from simulator.terms import PhaseName
 from simulator.variants import Size
 
@@ -133,6 +134,8 @@ class WorkloadGraph:
     """Exact parameter count by component (decoder, vision, action)."""
     kv_elements: int
     """Elements of the KV cache at the end of the frame."""
+    trace: RouterTrace | None = None
+    """Which experts the tokens of the decoder's phases pick, in their order; None if only expected numbers count."""
 
     @property
     def flop(self) -> int:

@@ -94,7 +94,8 @@ class ExpertMatMul(_Named):
     experts: Size
     top_k: Size
     touched: Size
-    """Distinct experts whose weights are needed; the routed rows are spread evenly over them."""
+    """Distinct experts whose weights are needed; the routed rows are spread evenly over them. Expected for uniform
+    routing: a router trace of the workload takes its place."""
     gathers: bool
     """Whether it reads each row once and hands it to `top_k` experts (the first matrix), or reads a row per expert."""
 

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from simulator.graph import OperatorGraph
+from simulator.lowering.experts import ExpertTraffic
 from simulator.lowering.kernel import NOTHING_KEPT, Kept, KernelWork, group_operators, kernel_work
 from simulator.lowering.platform import Platform
 from simulator.lowering.quantise import with_quantisation
 from simulator.lowering.residency import Activation, activations_of, resident_bytes
 from simulator.precision import Precision
-from simulator.program.program import Floats, Ints
+from simulator.program.program import NONE, Floats, Ints
 from simulator.variants import Size, choose, largest, smallest
 
 Bools = npt.NDArray[np.bool_]
@@ -61,6 +62,8 @@ class BlockTable:
     stored_bytes: Ints
     sram_bytes: Ints
     """Read from a shared SRAM level."""
+    early_bytes: Ints
+    """Experts that are fetched some layers before."""
     conversion_cycles: Floats
     matrix_cycles: Floats
     vector_cycles: Floats
@@ -72,6 +75,8 @@ class BlockTable:
     load_cause: Ints
     """The cause under which its loads are counted: its largest stream."""
     store_cause: Ints
+    router: int
+    """The kernel after which experts are picked, NONE if there is none."""
     held_first: Ints
     """The kernel that begins to hold an activation (shape: tensors)."""
     held_last: Ints
@@ -80,7 +85,7 @@ class BlockTable:
     """What stays of it on the chip (shape: variants, tensors)."""
 
     num_kinds: int
-    """Kinds of models among the variants."""
+    """Kinds of models among the variants, or of experts' traffic."""
     num_steps: int
     """Steps of each kind; variants are ordered by (kind, step)."""
 
@@ -100,7 +105,10 @@ class LoweredBlock:
     """What stays of each tensor on the chip."""
 
 
-def lower_block(graph: OperatorGraph, platform: Platform, body: Precision, kept: Kept = NOTHING_KEPT) -> LoweredBlock:
+def lower_block(
+    graph: OperatorGraph, platform: Platform, body: Precision, kept: Kept = NOTHING_KEPT,
+    experts: ExpertTraffic | None = None,
+) -> LoweredBlock:  # fmt: skip
     """What the kernels of a block move and compute, in all variants that the sizes of its operators have.
 
     Raises:
@@ -113,7 +121,7 @@ def lower_block(graph: OperatorGraph, platform: Platform, body: Precision, kept:
     spilled = [tensor.size_bytes - kept for tensor, kept in zip(tensors, resident, strict=True)]
     works = [
         kernel_work(
-            operators, platform=platform, body=body, kept=kept,
+            operators, platform=platform, body=body, kept=kept, experts=experts,
             spilled_input_bytes=_sum(
                 size for tensor, size in zip(tensors, spilled, strict=True) if index in tensor.consumers
             ),
@@ -135,8 +143,8 @@ def block_table(block: LoweredBlock, platform: Platform) -> BlockTable:
     works = block.works
     values = {
         name: [getattr(work, name) for work in works]
-        for name in ("flop", "loaded_bytes", "stored_bytes", "sram_bytes", "conversion_cycles", "matrix_cycles",
-                     "vector_cycles", "routing_cycles")
+        for name in ("flop", "loaded_bytes", "stored_bytes", "sram_bytes", "early_bytes", "conversion_cycles",
+                     "matrix_cycles", "vector_cycles", "routing_cycles")
     }  # fmt: skip
     values["num_pieces"] = [num_pieces(work, platform) for work in works]
     values["waits_for_launch"] = [waits_for_launch(work, platform) for work in works]
@@ -150,6 +158,7 @@ def block_table(block: LoweredBlock, platform: Platform) -> BlockTable:
     return BlockTable(
         names=tuple(work.name for work in works),
         dtypes=tuple(work.dtype for work in works),
+        router=next((index for index, work in enumerate(works) if work.has_router), NONE),
         held_first=np.array([life[0] for life in lives], dtype=np.int64),
         held_last=np.array([life[-1] for life in lives], dtype=np.int64),
         num_kinds=shape[0],
@@ -169,7 +178,7 @@ _DTYPES: Final[dict[str, type]] = {
 
 def num_pieces(work: KernelWork, platform: Platform) -> Size:
     """Buffers to fill, within the resolution of the simulation; one piece if there is nothing to pipeline."""
-    streamed_bytes = work.loaded_bytes + work.stored_bytes + work.sram_bytes
+    streamed_bytes = work.loaded_bytes + work.stored_bytes + work.sram_bytes + work.early_bytes
     least = LEAST_PIECES if platform.runtime.weight_buffers > 1 else 1
     fills = smallest(largest(-(-streamed_bytes // platform.stream_buffer_bytes), least), MOST_PIECES)
     has_two_kinds = (work.matrix_cycles > 0) & (work.vector_cycles > 0)
@@ -191,7 +200,8 @@ def _load_cause(work: KernelWork) -> Any:
         work.weight_bytes + work.late_bytes, work.cache_read_bytes, work.spilled_input_bytes
     )  # fmt: skip
     is_weights = (weights >= cache) & (weights >= activations)
-    return choose(is_weights, WEIGHTS, choose(cache >= activations, KV_CACHE, ACTIVATIONS))
+    of_weights = choose(2 * work.expert_bytes > weights, EXPERTS, WEIGHTS)
+    return choose(is_weights, of_weights, choose(cache >= activations, KV_CACHE, ACTIVATIONS))
 
 
 def _columns(values: Sequence[Any], shape: tuple[int, ...], dtype: type) -> npt.NDArray[Any]:

@@ -10,10 +10,12 @@ Edges that stand for hardware:
     load i waits for load i-1                   one DMA queue, in order; what comes from SRAM has a queue of its own
     load i waits for the last work on piece i-B B buffers: this is what double buffering looks like
     loads wait for launch                       without prefetch, and where anything but weights is loaded
+    early loads wait for a router               so many layers before, and for all that its layer loads: that goes first
     store i waits for work i and store i-1      results that do not stay on the chip leave in order
 
 Every variant of a block becomes a fragment. Its last tasks are its anchors, for which the next fragment may wait: the
-last work on each buffer (oldest first), the last load, the host, and the exit.
+last work on each buffer (oldest first), the last load, the host, and the exit. Where experts are fetched early there
+are more before these: the routers of the last layers (oldest first), and the last such fetch.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from simulator.compiled import called, compiled
-from simulator.lowering.block import CONVERSION, HOST, LAUNCH, MATRIX, ROUTING, SRAM, VECTOR, BlockTable
+from simulator.lowering.block import CONVERSION, EXPERTS, HOST, LAUNCH, MATRIX, ROUTING, SRAM, VECTOR, BlockTable
 from simulator.lowering.platform import Platform
 from simulator.program import Templates
 from simulator.program.columns import offsets_of
@@ -72,6 +74,11 @@ class Group:
     priority: int = 0
 
 
+def num_prediction_anchors(platform: Platform) -> int:
+    """Anchors for experts that are fetched early: as many routers as layers ahead, and the last fetch."""
+    return platform.layers_ahead + 1 if platform.layers_ahead else 0
+
+
 def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, operation: int, is_phase: bool) -> Fragments:
     """The beginning of a step: the host has seen the last result; with a graph it enqueues all kernels at once.
 
@@ -83,8 +90,9 @@ def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, opera
     if is_phase and not is_first:
         before += [LAST_LOAD, *anchors[:-1]]
     enqueue_cycles = platform.runtime.enqueue.value if replays_graph else 0.0
-    length = 1 + num_buffers + NUM_FIXED_ANCHORS
+    length = 1 + num_prediction_anchors(platform) + num_buffers + NUM_FIXED_ANCHORS
     carried = [0] * len(anchors) if is_first or is_phase else anchors
+    predicted = [0] * num_prediction_anchors(platform)  # a token's first layers are predicted when it begins
     empty = np.zeros(0, dtype=np.int64)
     unit, work_cycles = np.full(length, NONE, dtype=np.int64), np.zeros(length)
     cause, counts = np.full(length, NONE, dtype=np.int64), np.ones(length, dtype=np.int64)
@@ -99,7 +107,7 @@ def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, opera
         operation=np.full(length, operation, dtype=np.int64),
         cause=cause,
         predecessor_counts=counts,
-        predecessors=np.array([*before, *carried, 0, 0], dtype=np.int64),
+        predecessors=np.array([*before, *predicted, *carried, 0, 0], dtype=np.int64),
         lengths=np.array([length], dtype=np.int64),
         held_counts=np.zeros(1, dtype=np.int64),
         memory=empty,
@@ -169,7 +177,8 @@ def block_fragments(
     """
     runtime = platform.runtime
     enqueue_cycles = 0.0 if replays_graph else runtime.enqueue.value
-    lengths, most_held = _lengths(table, enqueue_cycles > 0, runtime.weight_buffers)
+    num_anchors = num_prediction_anchors(platform) + runtime.weight_buffers + NUM_FIXED_ANCHORS
+    lengths, most_held = _lengths(table, enqueue_cycles > 0, num_anchors)
     num_tasks = int(lengths.sum())
     rooms = np.array(platform.activation_room, dtype=np.int64)
     num_held = int(most_held.sum()) + table.num_variants * len(table.held_first) * len(rooms)
@@ -181,11 +190,12 @@ def block_fragments(
     held_counts = np.zeros(table.num_variants, dtype=np.int64)
     at = np.zeros(_NUM_POSITIONS, dtype=np.int64)
     _write_fragments(
-        (table.loaded_bytes, table.stored_bytes, table.sram_bytes, table.num_pieces, table.waits_for_launch,
-         table.load_cause, table.store_cause, table.conversion_cycles, table.matrix_cycles, table.vector_cycles,
-         table.routing_cycles, operation),
+        (table.loaded_bytes, table.stored_bytes, table.sram_bytes, table.early_bytes, table.num_pieces,
+         table.waits_for_launch, table.load_cause, table.store_cause, table.conversion_cycles, table.matrix_cycles,
+         table.vector_cycles, table.routing_cycles, operation),
         (table.held_first, table.held_last, table.held_bytes, rooms),
-        (host_operation, runtime.launch.value, enqueue_cycles, runtime.weight_buffers, platform.stream_buffer_bytes),
+        (host_operation, runtime.launch.value, enqueue_cycles, runtime.weight_buffers, platform.stream_buffer_bytes,
+         platform.layers_ahead, table.router),
         (ints, work_cycles, predecessors, held, held_counts),
         at,
     )  # fmt: skip
@@ -255,16 +265,16 @@ def templates_of(groups: Sequence[Group]) -> Templates:
     )
 
 
-def _lengths(table: BlockTable, has_enqueue: bool, num_buffers: int) -> tuple[Ints, Ints]:
+def _lengths(table: BlockTable, has_enqueue: bool, num_anchors: int) -> tuple[Ints, Ints]:
     """Tasks of the fragment of each variant, and how many buffers it fills."""
-    loads, stores, from_sram = (
+    loads, stores, from_sram, early = (
         np.minimum(table.num_pieces, size_bytes)
-        for size_bytes in (table.loaded_bytes, table.stored_bytes, table.sram_bytes)
+        for size_bytes in (table.loaded_bytes, table.stored_bytes, table.sram_bytes, table.early_bytes)
     )
     stages = (table.conversion_cycles, table.matrix_cycles, table.vector_cycles, table.routing_cycles)
     works = np.maximum(np.sum([cycles > 0 for cycles in stages], axis=0), 1)
-    tasks = 1 + has_enqueue + table.num_pieces * works + loads + from_sram + stores + (table.num_pieces > 1)
-    return tasks.sum(axis=1) + num_buffers + NUM_FIXED_ANCHORS, (loads + from_sram).sum(axis=1)
+    tasks = 1 + has_enqueue + table.num_pieces * works + loads + early + from_sram + stores + (table.num_pieces > 1)
+    return tasks.sum(axis=1) + num_anchors, (loads + from_sram).sum(axis=1)
 
 
 # compiled: one pass over all kernels, pieces and tasks ---------------------------------------------------------------
@@ -274,14 +284,14 @@ def _lengths(table: BlockTable, has_enqueue: bool, num_buffers: int) -> tuple[In
 
 _UNIT, _SIZE, _OPERATION, _CAUSE, _PREDECESSORS, _ROUTE = range(6)
 _MEMORY, _HELD_BYTES, _FIRST_TASK, _LAST_TASK = range(4)
-_TASK, _EDGE, _HELD, _FIRST, _EXIT, _HOST, _LOAD, _NUM_POSITIONS = range(8)
+_TASK, _EDGE, _HELD, _FIRST, _EXIT, _HOST, _LOAD, _FETCH, _NUM_POSITIONS = range(9)
 _MATRIX_UNIT, _VECTOR_UNIT = Platform.MATRIX, Platform.VECTOR
 _LAUNCH_UNIT, _HOST_UNIT, _LOCAL = Platform.LAUNCH, Platform.HOST_UNIT, Platform.LOCAL
 _LOAD_ROUTE, _STORE_ROUTE, _SRAM_ROUTE = Platform.LOAD_ROUTE, Platform.STORE_ROUTE, Platform.SRAM_ROUTE
 _STAGES = (
     (_VECTOR_UNIT, CONVERSION), (_MATRIX_UNIT, MATRIX), (_VECTOR_UNIT, VECTOR), (Platform.ROUTING_UNIT, ROUTING)
 )  # fmt: skip
-_SRAM_CAUSE = SRAM
+_SRAM_CAUSE, _EXPERTS_CAUSE = SRAM, EXPERTS
 
 
 @called
@@ -350,7 +360,7 @@ def _write_launch(out: Any, at: Any, costs: Any, operation: int) -> int:
 
 
 @called
-def _write_work(out: Any, at: Any, cycles: Any, waits: tuple[int, int, int], operation: int) -> int:
+def _write_work(out: Any, at: Any, cycles: Any, waits: tuple[int, int, int, int], operation: int) -> int:
     """Convert, multiply, vector and routing work on one piece; returns the last of them, or a join if there is none."""
     work = NONE
     for stage in range(4):
@@ -371,10 +381,22 @@ def _write_work(out: Any, at: Any, cycles: Any, waits: tuple[int, int, int], ope
 
 
 @called
+def _write_early_load(out: Any, at: Any, size_bytes: int, operation: int, costs: Any) -> int:
+    """What the predictor fetches for one piece, in order, when the router so many layers before has run."""
+    num_buffers, layers_ahead = costs[3], costs[5]
+    early = _add_transfer(out, at, _LOAD_ROUTE, size_bytes, operation, _EXPERTS_CAUSE)
+    _wait_for(out, at, LAST_LOAD - num_buffers - 1 - layers_ahead)
+    _wait_for(out, at, at[_FETCH])
+    at[_FETCH] = early
+    number: int = early
+    return number
+
+
+@called
 def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffers: Any) -> int:  # noqa: PLR0917
     """One kernel, piece by piece; returns the task with which it begins. It ends with the exit."""
-    (loaded, stored, from_sram, num_pieces, waits_for_launch, load_cause, store_cause, conversion, matrix, vector,
-     routing, operations) = kernels  # fmt: skip
+    (loaded, stored, from_sram, fetched, num_pieces, waits_for_launch, load_cause, store_cause, conversion, matrix,
+     vector, routing, operations) = kernels  # fmt: skip
     num_buffers, buffer_bytes = costs[3], costs[4]
     operation, count = operations[place[1]], num_pieces[place]
     cycles = (conversion[place] / count, matrix[place] / count, vector[place] / count, routing[place] / count)
@@ -385,7 +407,9 @@ def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffe
         load_bytes = loaded[place] // count + (piece < loaded[place] % count)
         store_bytes = stored[place] // count + (piece < stored[place] % count)
         near_bytes = from_sram[place] // count + (piece < from_sram[place] % count)
+        early_bytes = fetched[place] // count + (piece < fetched[place] % count)
         load = begin
+        early = _write_early_load(out, at, early_bytes, operation, costs) if early_bytes > 0 else begin
         if load_bytes > 0:
             load = _add_transfer(out, at, _LOAD_ROUTE, load_bytes, operation, load_cause[place])
             _wait_for(out, at, at[_LOAD])
@@ -399,7 +423,8 @@ def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffe
             _wait_for(out, at, begin)
             _wait_for(out, at, before)
             _wait_for(out, at, buffers[0])
-        work = _write_work(out, at, cycles, (begin, load, near), operation)
+            _wait_for(out, at, early)
+        work = _write_work(out, at, cycles, (begin, load, near, early), operation)
         if load_bytes + near_bytes > 0:
             buffers[:-1] = buffers[1:]
             buffers[num_buffers - 1] = work
@@ -423,8 +448,22 @@ def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffe
 
 
 @called
-def _write_anchors(out: Any, at: Any, buffers: Any, host_operation: int) -> None:
+def _write_anchors(out: Any, at: Any, buffers: Any, routed: int, costs: Any) -> None:
     """What the next fragment may wait for, as milestones in the order that `EXIT` and the others count."""
+    host_operation, num_buffers, layers_ahead = costs[0], costs[3], costs[5]
+    for place in range(layers_ahead):
+        before = LAST_LOAD - num_buffers - 1 - layers_ahead + place
+        _add_task(out, at, NONE, 0, host_operation, NONE)
+        if routed == NONE:
+            _wait_for(out, at, before)
+        elif place < layers_ahead - 1:  # a layer with a router: the oldest is dropped
+            _wait_for(out, at, before + 1)
+        else:
+            _wait_for(out, at, routed)
+            _wait_for(out, at, at[_LOAD])
+    if layers_ahead > 0:
+        _add_task(out, at, NONE, 0, host_operation, NONE)
+        _wait_for(out, at, at[_FETCH])
     for before in buffers:
         _add_task(out, at, NONE, 0, host_operation, NONE)
         _wait_for(out, at, before)
@@ -445,6 +484,8 @@ def _write_fragments(kernels: Any, tensors: Any, costs: Any, out: Any, at: Any) 
         first_held = at[_HELD]
         at[_FIRST] = at[_TASK]
         at[_EXIT], at[_HOST], at[_LOAD] = EXIT, HOST_DONE, LAST_LOAD
+        router = costs[6]
+        at[_FETCH] = LAST_LOAD - len(buffers) - 1
         for index in range(len(buffers)):
             buffers[index] = LAST_LOAD - len(buffers) + index
         for kernel in range(num_kernels):
@@ -456,4 +497,4 @@ def _write_fragments(kernels: Any, tensors: Any, costs: Any, out: Any, at: Any) 
                 if share > 0:
                     _hold(out, at, rooms[room, 0], share, begins[held_first[tensor]], ends[held_last[tensor]])
         out[4][variant] = at[_HELD] - first_held
-        _write_anchors(out, at, buffers, costs[0])
+        _write_anchors(out, at, buffers, NONE if router == NONE else ends[router], costs)

@@ -6,7 +6,6 @@ the run and stay; the KV store holds the newest tokens, and what they push out i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -38,11 +37,11 @@ def kept_of(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None 
     if room["kv"] > 0:
         kept["kv_token_bytes"] = cache_token_bytes(phases, platform, kind)
         kept["kv_tokens"] = room["kv"] // largest(kept["kv_token_bytes"], 1)
-        kept["far_kv"] = _far_share("kv", platform)
+        kept["far_kv"] = platform.far_share("kv")
     if room["weights"] > 0:
         kept["weight_bytes"] = _matrix_bytes(phases, platform, kind)
         kept["weight_share"] = smallest(1.0, room["weights"] / largest(kept["weight_bytes"], 1))
-        kept["far_weights"] = _far_share("weights", platform)
+        kept["far_weights"] = platform.far_share("weights")
     return Kept(**kept) if kept else NOTHING_KEPT
 
 
@@ -76,15 +75,6 @@ def spread(size_bytes: int, what: Lasting, platform: Platform) -> list[tuple[int
     total = sum(room_bytes for _, room_bytes in rooms)
     parts = [(memory, size_bytes * room_bytes // total) for memory, room_bytes in rooms]
     return [(memory, part) for memory, part in parts if part > 0]
-
-
-def _far_share(what: Lasting, platform: Platform) -> float:
-    """The share of a room that lies behind the port of a shared level; none if the port never limits."""
-    if math.isinf(platform.sram_bytes_per_s):
-        return 0.0
-    rooms = platform.kept_room(what)
-    far = sum(size_bytes for memory, size_bytes in rooms if memory != platform.LOCAL)
-    return far / sum(size_bytes for _, size_bytes in rooms)
 
 
 def cache_token_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None = None) -> Size:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from simulator.chip import MatrixPath
+from simulator.chip import MatrixPath, RoutingUnit
 from simulator.graph import (
     Attention,
     CacheWrite,
@@ -23,6 +23,7 @@ from simulator.graph import (
     OperatorGraph,
 )
 from simulator.lowering import cost
+from simulator.lowering.experts import ExpertTraffic, expert_loads
 from simulator.lowering.platform import Platform
 from simulator.lowering.quantise import is_quantised_before
 from simulator.precision import DTYPE_BITS, Precision
@@ -61,6 +62,12 @@ class KernelWork:
     """Weights, KV cache and experts read from a shared SRAM level through its port."""
     dtype: str = ""
     """What its matrices are multiplied in; empty without matrix work."""
+    expert_bytes: Size = 0
+    """How many of the late bytes are matrices of experts."""
+    early_bytes: Size = 0
+    """Matrices of experts that are fetched from DRAM some layers before."""
+    has_router: bool = False
+    """Whether experts are picked when it has ended."""
 
     @property
     def loaded_bytes(self) -> Size:
@@ -108,7 +115,7 @@ NOTHING_KEPT: Final = Kept()
 
 def kernel_work(
     operators: list[Operator], *, platform: Platform, body: Precision, kept: Kept = NOTHING_KEPT,
-    spilled_input_bytes: Size = 0, spilled_output_bytes: Size = 0,
+    experts: ExpertTraffic | None = None, spilled_input_bytes: Size = 0, spilled_output_bytes: Size = 0,
 ) -> KernelWork:  # fmt: skip
     """The bytes and cycles of one kernel.
 
@@ -117,6 +124,7 @@ def kernel_work(
         platform: chip and runtime.
         body: precision of the matrices.
         kept: what stays on the chip from step to step.
+        experts: which experts are touched and which of them stay, where a router trace tells.
         spilled_input_bytes: activations that it reads from DRAM.
         spilled_output_bytes: activations that it writes to DRAM.
     Raises:
@@ -130,6 +138,9 @@ def kernel_work(
     cache_read: Any = 0
     cache_write: Any = 0
     from_sram: Any = 0
+    late_experts: Any = 0
+    early: Any = 0
+    routing: Any = 0.0
     dtype = ""
     for operator in _merged(operators):
         if isinstance(operator, MatMul):
@@ -141,9 +152,13 @@ def kernel_work(
             on_matrix, on_vector, converting = _matmul_cycles(operator, used, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, ExpertMatMul):
-            late = late + operator.touched * body.matrix_bytes(operator.outputs, operator.inputs)
+            matrix_of_one = body.matrix_bytes(operator.outputs, operator.inputs)
+            loads = expert_loads(operator, matrix_of_one, experts, platform)
+            late_experts, early, from_sram = late_experts + loads.late, early + loads.early, from_sram + loads.near
+            routing = routing + _gather_cycles(operator, body, platform)
             dtype = platform.multiplied_in(body)
-            on_matrix, on_vector, converting = _expert_cycles(operator, body, platform)
+            touched = operator if experts is None else replace(operator, touched=experts.touched)
+            on_matrix, on_vector, converting = _expert_cycles(touched, body, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, Attention):
             held = platform.cache_bytes(smallest(operator.cached_keys, kept.kv_tokens) * operator.key_elements)
@@ -153,7 +168,10 @@ def kernel_work(
             on_matrix, on_vector, converting = _attention_cycles(operator, body, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, Elementwise):
-            vector = vector + _elementwise_cycles(operator, body, platform)
+            if platform.chip.routing is not None and operator.kind in {"routing", "combine"}:
+                routing = routing + _routing_unit_cycles(operator, body, platform.chip.routing)
+            else:
+                vector = vector + _elementwise_cycles(operator, body, platform)
         elif isinstance(operator, Embedding):
             late = late + operator.output_elements * body.activation_bytes
         elif isinstance(operator, CacheWrite):
@@ -165,7 +183,7 @@ def kernel_work(
         name="+".join(operator.name for operator in operators),
         flop=sum(operator.flop for operator in operators),
         weight_bytes=weights,
-        late_bytes=late,
+        late_bytes=late + late_experts,
         cache_read_bytes=cache_read,
         cache_write_bytes=cache_write,
         spilled_input_bytes=spilled_input_bytes,
@@ -173,8 +191,12 @@ def kernel_work(
         conversion_cycles=conversion,
         matrix_cycles=matrix,
         vector_cycles=vector,
+        routing_cycles=routing,
         sram_bytes=from_sram,
         dtype=dtype,
+        expert_bytes=late_experts,
+        early_bytes=early,
+        has_router=any(isinstance(operator, Elementwise) and operator.kind == "routing" for operator in operators),
     )
 
 
@@ -312,6 +334,23 @@ def _is_narrow_cache(body: Precision, path: MatrixPath, platform: Platform) -> b
     """Whether software converts between the cache's format and that of activations."""
     kept = platform.kv_precision
     return kept.weight_bits < 8 * body.activation_bytes and kept.weights not in path.converts_in_path
+
+
+def _gather_cycles(operator: ExpertMatMul, body: Precision, platform: Platform) -> Amount:
+    """Cycles in which the routing unit hands rows to experts; a chip without one loads rows by address, for nothing."""
+    unit = platform.chip.routing
+    if unit is None or not operator.gathers:
+        return 0.0
+    cycles: Amount = operator.rows * operator.top_k * operator.inputs * body.activation_bytes / unit.gather.value
+    return cycles
+
+
+def _routing_unit_cycles(operator: Elementwise, body: Precision, unit: RoutingUnit) -> Amount:
+    """Cycles in which the routing unit picks experts, or weighs and adds what they return."""
+    if operator.kind == "routing":
+        return operator.rows * operator.width / unit.scores_per_cycle.value
+    cycles: Amount = operator.input_elements * body.activation_bytes / unit.scatter.value
+    return cycles
 
 
 def _elementwise_cycles(operator: Elementwise, body: Precision, platform: Platform) -> Amount:

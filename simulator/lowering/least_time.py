@@ -23,7 +23,7 @@ from simulator.variants import Size, choose, largest
 RELATIVE_GUARD = 1e-9
 """Kept back for the rounding of sums: a nanosecond in a second."""
 
-_TASKS_PER_PIECE, _OTHER_TASKS = 7, 3
+_TASKS_PER_PIECE, _OTHER_TASKS = 8, 3
 """Most tasks of a piece of a kernel, and of a kernel beside its pieces."""
 
 
@@ -64,7 +64,7 @@ def block_time(block: LoweredBlock, platform: Platform, num_kinds: int = 1) -> B
     """
     launch_ticks = platform.runtime.launch.value * _ticks_per_cycle(platform)
     kernels = [launch_ticks + _kernel_ticks(work, platform) for work in block.works]
-    loaded = [work.loaded_bytes for work in block.works]
+    loaded = [work.loaded_bytes + work.early_bytes for work in block.works]
     stored = [work.stored_bytes for work in block.works]
     pieces = [num_pieces(work, platform) for work in block.works]
 
@@ -149,7 +149,8 @@ def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
         l + s without the cap of a transfer        they share the channels, and the cap is on each by itself
         ceil(n/B) (load + work of a piece)         a buffer is free when its last piece has been worked on
 
-    Loads that need not wait for the launch may be done by then and count as nothing; nor do those of a kernel with
+    Loads that need not wait for the launch, and experts that are fetched early, may be done by then and count as
+    nothing; nor do those of a kernel with
     fewer bytes than pieces, some of which wait for none.
     """
     count = num_pieces(work, platform)

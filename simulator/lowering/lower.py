@@ -14,6 +14,7 @@ from simulator.chip import Lasting
 from simulator.lowering.block import CAUSES
 from simulator.lowering.capacity import check_capacity
 from simulator.lowering.demand import Demand, Family
+from simulator.lowering.experts import reserved_expert_bytes
 from simulator.lowering.kept import context_tokens, filled_bytes, kept_of, pinned_bytes, spread
 from simulator.lowering.modes import Stage, check_one_stream, passages_of, stages_of
 from simulator.lowering.phase import FragmentList, Operations, PhaseLowering, Segments
@@ -43,7 +44,7 @@ def lower(
         check_one_stream(each)
     jobs = []
     for demand in demands:
-        stages = stages_of(demand.graph.phases, platform, demand.platforms)
+        stages = stages_of(demand.graph, platform, demand.platforms)
         jobs.append(_Jobs(stages, np.zeros(1, dtype=np.int64), demand.priority))
     return _program(jobs, platform, streams, background or Background())
 
@@ -95,7 +96,9 @@ def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, backgr
         for number, stage in enumerate(alike.stages):
             phases.append(stage.phase.name)
             tokens.append(stage.phase.tokens)
-            lowering = PhaseLowering(stage.phase, len(phases) - 1, stage.platform, operations, stage.kept)
+            lowering = PhaseLowering(
+                stage.phase, len(phases) - 1, stage.platform, operations, stage.kept, experts=stage.experts
+            )
             is_first = number == 0
             for at, links in passages[number] if passages else ():
                 segments.append(lowering.passage(fragments, at, links, priority=alike.priority, is_first=is_first))
@@ -123,16 +126,17 @@ def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, backgr
 
 
 def _lasting_spaces(tasks: FoldedTasks, jobs: Sequence[_Jobs], segments: Sequence[Sequence[Segments]]) -> Occupancies:
-    """What stays on the chip from step to step: pinned weights, and the KV cache as it fills.
+    """What stays on the chip from step to step: pinned weights, experts, and the KV cache as it fills.
 
-    Weights are there all the time if no mode changes their share, and else while their phase runs.
+    Weights and experts are there all the time if no mode changes their share, and else while their phase runs.
     """
     rows: list[tuple[int, int, int, int]] = []
     for number, (job, of_job) in enumerate(zip(jobs, segments, strict=True)):
         if job.is_family or not any(stage.platform.keeps_something for stage in job.stages):
             continue  # the models of a family run one after the other, and nobody asks what they hold
         instance = int(tasks.instances.job_offsets[number])
-        contexts = context_tokens([stage.phase for stage in job.stages])
+        phases, has_trace = [stage.phase for stage in job.stages], any(stage.experts for stage in job.stages)
+        contexts = context_tokens(phases)
         is_fixed = len({stage.platform.mode for stage in job.stages}) == 1
         of_phases = iter(of_job)
         for place, (stage, tokens) in enumerate(zip(job.stages, contexts, strict=True)):
@@ -144,10 +148,15 @@ def _lasting_spaces(tasks: FoldedTasks, jobs: Sequence[_Jobs], segments: Sequenc
             held = np.asarray(filled_bytes(tokens, stage.kept)).tolist()
             for spaces in zip(held, first_task, last_task, strict=True):
                 rows += _spaces(*spaces, "kv", stage.platform)
-            if not is_fixed:
-                rows += _spaces(pinned_bytes(stage.kept), first_task[0], last_task[-1], "weights", stage.platform)
-            elif place == 0:
-                rows += _spaces(pinned_bytes(stage.kept), NONE, NONE, "weights", stage.platform)
+            lasting: tuple[tuple[Lasting, int], ...] = (
+                ("weights", pinned_bytes(stage.kept)),
+                ("experts", reserved_expert_bytes(phases, stage.platform, has_trace=has_trace)),
+            )
+            for what, size_bytes in lasting:
+                if not is_fixed:
+                    rows += _spaces(size_bytes, first_task[0], last_task[-1], what, stage.platform)
+                elif place == 0:
+                    rows += _spaces(size_bytes, NONE, NONE, what, stage.platform)
             instance = int(begins[-1])
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
     return Occupancies(columns[0], columns[1], columns[2], columns[3])

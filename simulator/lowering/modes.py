@@ -13,9 +13,10 @@ import numpy as np
 
 from simulator.chip import IntensityRule
 from simulator.errors import SpecError
-from simulator.graph import Attention, PhaseGraph
+from simulator.graph import Attention, PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
 from simulator.lowering.emit import Link
+from simulator.lowering.experts import ExpertTraffic, expert_traffic
 from simulator.lowering.kept import cache_token_bytes, context_tokens, filled_bytes, kept_of, pinned_bytes
 from simulator.lowering.kernel import Kept
 from simulator.lowering.platform import Platform
@@ -31,6 +32,8 @@ class Stage:
     phase: PhaseGraph
     platform: Platform
     kept: Kept
+    experts: ExpertTraffic | None = None
+    """Which experts it touches and finds, where a router trace tells."""
 
 
 def modes_of(phases: Sequence[PhaseGraph], platform: Platform) -> dict[PhaseName, str]:
@@ -140,22 +143,24 @@ def _switch(before: Stage, after: Stage, tokens: int) -> list[Link]:
     return [link for link in chain if link.work_cycles > 0 or link.size_bytes > 0]
 
 
-def stages_of(phases: Sequence[PhaseGraph], platform: Platform, where: Mapping[PhaseName, Platform]) -> list[Stage]:
+def stages_of(graph: WorkloadGraph, platform: Platform, where: Mapping[PhaseName, Platform]) -> list[Stage]:
     """The stages of a frame.
 
     Args:
-        phases: in their order.
+        graph: its phases, and which experts their tokens pick.
         platform: where phases run that are not named in `where`.
         where: the place of a phase, by its name.
     """
-    stages = []
+    phases, platforms = graph.phases, []
     modes = modes_of(phases, where.get(phases[0].name, platform))
     for phase in phases:
         at = where.get(phase.name, platform)
-        if phase.name in modes:
-            at = at.in_mode(modes[phase.name])
-        stages.append(Stage(phase, at, kept_of(phases, at)))
-    return stages
+        platforms.append(at.in_mode(modes[phase.name]) if phase.name in modes else at)
+    experts = expert_traffic(phases, platforms, graph.trace)
+    return [
+        Stage(phase, at, kept_of(phases, at), traffic)
+        for phase, at, traffic in zip(phases, platforms, experts, strict=True)
+    ]
 
 
 def check_one_stream(platform: Platform) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from simulator.graph import OperatorGraph, PhaseGraph
 from simulator.lowering.block import BlockTable, block_table, lower_block
 from simulator.lowering.emit import Fragments, Group, Link, block_fragments, passage, step_start, templates_of
+from simulator.lowering.experts import ExpertTraffic
 from simulator.lowering.kernel import NOTHING_KEPT, Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
@@ -46,8 +47,8 @@ class Segments:
 
     fragment: Ints
     repeats: Ints
-    is_layer: Ints
-    """1 where the repetitions are layers, else 0."""
+    layer: Ints
+    """The layer of the first repetition of each segment, NONE if its repetitions are no layers."""
     step: Ints
     """The step of each segment, for labels; NONE if there is one only."""
     is_passage: bool = False
@@ -79,16 +80,16 @@ class FragmentList:
                 np.concatenate(
                     [np.broadcast_to(getattr(phase, name), phase.fragment.shape) for phase in phases], axis=1
                 )
-                for name in ("fragment", "repeats", "is_layer", "step")
+                for name in ("fragment", "repeats", "layer", "step")
             ]
             counts.append(columns[1].sum(axis=1))
             parts.append(tuple(column.ravel() for column in columns))
-        fragment, repeats, is_layer, step = (np.concatenate(column) for column in zip(*parts, strict=True))
+        fragment, repeats, layer, step = (np.concatenate(column) for column in zip(*parts, strict=True))
         ends = np.cumsum(repeats)
         repetition = np.arange(ends[-1]) - np.repeat(ends - repeats, repeats)
         instances = Instances(
             fragment=np.repeat(fragment, repeats),
-            layer=np.where(np.repeat(is_layer, repeats) == 1, repetition, NONE),
+            layer=np.where(np.repeat(layer, repeats) == NONE, NONE, np.repeat(layer, repeats) + repetition),
             step=np.repeat(step, repeats),
             job_offsets=offsets_of(np.concatenate(counts)),
         )
@@ -99,13 +100,15 @@ class PhaseLowering:
     """Lowers one phase for one job, or for all jobs of a family."""
 
     def __init__(
-        self, phase: PhaseGraph, index: int, platform: Platform, operations: Operations, kept: Kept = NOTHING_KEPT
-    ) -> None:
+        self, phase: PhaseGraph, index: int, platform: Platform, operations: Operations, kept: Kept = NOTHING_KEPT,
+        *, experts: ExpertTraffic | None = None,
+    ) -> None:  # fmt: skip
         self._phase = phase
         self._index = index
         self._platform = platform
         self._operations = operations
         self._kept = kept
+        self._experts = experts
         self._replays_graph = phase.name in platform.runtime.graph_phases
         self._host = operations.add(f"{phase.name}.host", index)
         """Row of what the host does, and of the milestones between fragments."""
@@ -127,19 +130,25 @@ class PhaseLowering:
         )
         if num_steps > 1:
             starts[:, 1:] = fragments.add(self._start(is_first=False, is_phase=False), self._platform, priority)
-        numbers, repeats = [starts], [np.ones((num_jobs, 1), dtype=np.int64)]
+        numbers, repeats, layers = [starts], [np.ones(num_jobs, dtype=np.int64)], [np.full(num_jobs, NONE)]
         for block in self._phase.blocks:
             table = self._table(block.graph)
             first = fragments.add(self._fragments(table, block.repeats), self._platform, priority)
-            of_kind = first + (kind * table.num_steps if table.num_kinds > 1 else np.zeros(num_jobs, dtype=np.int64))
             steps = np.arange(num_steps) if table.num_steps > 1 else np.zeros(num_steps, dtype=np.int64)
+            if self._experts is not None and table.num_kinds > 1:  # layers differ, so each is a segment
+                for layer, of_layer in enumerate(self._experts.kind):
+                    numbers.append(np.broadcast_to(first + of_layer * table.num_steps + steps, (num_jobs, num_steps)))
+                    repeats.append(np.ones(num_jobs, dtype=np.int64))
+                    layers.append(np.full(num_jobs, layer))
+                continue
+            of_kind = first + (kind * table.num_steps if table.num_kinds > 1 else np.zeros(num_jobs, dtype=np.int64))
             numbers.append(of_kind[:, None] + steps)
-            repeats.append(np.broadcast_to(np.asarray(block.repeats).reshape(-1, 1), (num_jobs, 1)))
-        per_step = np.tile(np.concatenate(repeats, axis=1), num_steps)
+            repeats.append(np.broadcast_to(np.asarray(block.repeats), (num_jobs,)))
+            layers.append(np.where(repeats[-1] > 1, 0, NONE))
         return Segments(
             fragment=np.stack(numbers, axis=2).reshape(num_jobs, -1),
-            repeats=per_step,
-            is_layer=(per_step > 1).astype(np.int64),
+            repeats=np.tile(np.stack(repeats, axis=1), num_steps),
+            layer=np.tile(np.stack(layers, axis=1), num_steps),
             step=np.repeat(np.arange(num_steps), len(numbers)) if num_steps > 1 else np.array([NONE]),
         )
 
@@ -150,7 +159,7 @@ class PhaseLowering:
         chain = passage(platform, links, operation=self._host, is_first=is_first)
         number = fragments.add(chain, platform, priority)
         once = np.ones((1, 1), dtype=np.int64)
-        return Segments(fragment=number * once, repeats=once, is_layer=0 * once, step=np.array([NONE]), is_passage=True)
+        return Segments(fragment=number * once, repeats=once, layer=NONE * once, step=np.array([NONE]), is_passage=True)
 
     def _start(self, *, is_first: bool, is_phase: bool) -> Fragments:
         return step_start(
@@ -160,13 +169,14 @@ class PhaseLowering:
 
     def _table(self, graph: OperatorGraph) -> BlockTable:
         body = precision(self._phase.precision)
-        return block_table(lower_block(graph, self._platform, body, self._kept), self._platform)
+        return block_table(lower_block(graph, self._platform, body, self._kept, self._experts), self._platform)
 
     def _fragments(self, table: BlockTable, repeats: Any) -> Fragments:
         rows = [self._row(name, dtype) for name, dtype in zip(table.names, table.dtypes, strict=True)]
-        if table.num_kinds == 1 and isinstance(repeats, int):  # in a family they differ from job to job: none are told
+        # In a family flop differ from job to job: none are told. Whatever experts are touched, flop are the same.
+        if isinstance(repeats, int) and (table.num_kinds == 1 or self._experts is not None):
             for column, row in enumerate(rows):
-                self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[:, column])
+                self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[: table.num_steps, column])
         return block_fragments(
             table, self._platform, replays_graph=self._replays_graph, operation=np.array(rows, dtype=np.int64),
             host_operation=self._host,

@@ -185,6 +185,20 @@ class Platform:
         rooms += [(index + 1, level.kept_bytes(what)) for index, level in enumerate(self.chip.sram.values())]
         return tuple((memory, size_bytes // self.tenants) for memory, size_bytes in rooms if size_bytes > 0)
 
+    def far_share(self, what: Lasting) -> float:
+        """The share of a room that lies behind the port of a shared level; none if the port never limits."""
+        if math.isinf(self.sram_bytes_per_s):
+            return 0.0
+        rooms = self.kept_room(what)
+        far = sum(size_bytes for memory, size_bytes in rooms if memory != self.LOCAL)
+        return far / max(sum(size_bytes for _, size_bytes in rooms), 1)
+
+    @property
+    def layers_ahead(self) -> int:
+        """How many layers before experts are fetched; 0 if none are fetched early."""
+        unit = self.chip.routing
+        return 0 if unit is None or unit.prefetch is None else round(unit.prefetch.layers_ahead.value)
+
     @property
     def keeps_something(self) -> bool:
         """Whether anything stays on the chip from step to step."""

@@ -133,6 +133,8 @@ def _units(chip: Chip, place: Place, units: _Rows) -> list[int]:
         number[MODE_UNIT] = units.number(f"{own}.mode", clock_hz)
     if chip.dies is not None:  # the work of a link is bytes, and its clock bytes per second
         number[LINK_UNIT] = units.number(f"{die}link", chip.links[chip.dies.link].bandwidth.value)
+    if chip.routing is not None:
+        number[ROUTING_UNIT] = units.number(f"{own}.routing", clock_hz)
     return number
 
 

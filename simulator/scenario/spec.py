@@ -106,4 +106,4 @@ class Scenario(Spec):
     duration: ChosenDuration
     """Frames arrive from time 0 to this time; every frame that was admitted is computed to its end."""
     seed: int = Field(default=0, ge=0)
-    """Seed of everything random; nothing is random yet, so it only stands in the result."""
+    """Seed of everything random: the router traces of workloads that draw theirs."""

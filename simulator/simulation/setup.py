@@ -214,7 +214,7 @@ def to_program(setup: Setup) -> Program:
     demands = []
     for stream in setup.streams:
         where = {phase.phase: platforms[stream.place(phase.phase)] for phase in stream.workload.pipeline}
-        demands.append(Demand(build_graph(stream.workload), stream.priority, stream.in_flight, where))
+        demands.append(Demand(build_graph(stream.workload, setup.seed), stream.priority, stream.in_flight, where))
     some = next(iter(platforms.values()))
     return lower(demands, some, _streams(setup), _background(setup, some))
 

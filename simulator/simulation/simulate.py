@@ -48,7 +48,7 @@ def simulate(
     timeline = chosen.run(program, progress=progress)
     if checks:
         check_all(timeline)
-    release = _slowest_frame(timeline, program.streams)
+    release = slowest_frame(timeline, program.streams)
     bounds = [lower_bound(program, job) for job in range(program.num_jobs)]
     _check_bounds(timeline, bounds)
     bound = bounds[int(program.streams.release_job[release])]
@@ -93,7 +93,7 @@ def _check_bounds(timeline: Timeline, bounds: Sequence[Bound]) -> None:
             raise EngineError(f"a frame of job {job} took {quickest} ticks, less than its lower bound {bound.ticks}")
 
 
-def _slowest_frame(timeline: Timeline, streams: Streams) -> int:
+def slowest_frame(timeline: Timeline, streams: Streams) -> int:
     """The completed release of the first stream with the largest latency; the first of equals."""
     releases = np.arange(int(streams.release_offsets[1]))
     completed = releases[timeline.release_status[releases] == ReleaseStatus.COMPLETED]

@@ -4,7 +4,7 @@ Reads from: YAML through `simulator.catalog`. Gives to: `graph`, `scenario`.
 """
 
 from simulator.workload.spec import ActionPhase, DecodePhase, PrefillPhase, VisionPhase, Workload
-from simulator.workload.transformer import ActionExpert, Decoder, VisionTower
+from simulator.workload.transformer import ActionExpert, Decoder, Routing, VisionTower
 
 __all__ = [
     "ActionExpert",
@@ -12,6 +12,7 @@ __all__ = [
     "DecodePhase",
     "Decoder",
     "PrefillPhase",
+    "Routing",
     "VisionPhase",
     "VisionTower",
     "Workload",

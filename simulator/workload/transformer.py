@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from simulator.sourced import Status
 from simulator.spec import Spec
+from simulator.terms import RouterPreset
 
 Size = int
 
@@ -54,6 +55,47 @@ class _DecoderLayers(_Component):
         return self
 
 
+class Routing(Spec):
+    """Which experts the tokens of a run pick: a trace that is drawn from parameters, or read from a file."""
+
+    preset: RouterPreset | None = None
+    """A router that is known by name."""
+    skew: tuple[float, ...] | None = Field(default=None, min_length=1)
+    """Zipf exponents of the experts' popularity, one for all layers or one per layer; 0 is uniform."""
+    keep: tuple[float, ...] | None = Field(default=None, min_length=1)
+    """Probabilities with which a token keeps an expert of the token before, one for all layers or one per layer."""
+    file: str | None = None
+    """A .npy or .npz file with expert numbers (shape: layers, tokens, top_k), prompt first."""
+    source: str | None = Field(default=None, min_length=1)
+    """Where skew and keep were read, or who recorded the trace: an id of docs/sources.md."""
+    status: Status | None = None
+    """How far they can be trusted."""
+    note: str | None = None
+    """Cautions."""
+
+    @model_validator(mode="after")
+    def _is_one_router(self) -> Self:
+        ways = {"preset": self.preset, "skew": self.skew, "file": self.file}
+        given = [name for name, value in ways.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(f"must have one of preset, skew (with keep) and file, got {', '.join(given) or 'none'}")
+        if (self.skew is None) != (self.keep is None):
+            raise ValueError("skew and keep: must be given together")
+        if self.preset is None and (self.source is None or self.status is None):
+            raise ValueError(f"{given[0]}: must have a source and a status beside it")
+        return self
+
+    @model_validator(mode="after")
+    def _is_in_range(self) -> Self:
+        for exponent in self.skew or ():
+            if exponent < 0:
+                raise ValueError(f"skew: must be zero or more, got {exponent:g}")
+        for share in self.keep or ():
+            if not 0 <= share <= 1:
+                raise ValueError(f"keep: must be from 0 to 1, got {share:g}")
+        return self
+
+
 class Decoder(_DecoderLayers):
     """A decoder-only transformer: embedding, layers of attention and gated FFN, final norm, LM head."""
 
@@ -71,6 +113,8 @@ class Decoder(_DecoderLayers):
     """Experts that the router picks for a token."""
     shared_experts: Size = Field(ge=0, default=0)
     """Experts of the same width through which every token goes, beside those that the router picks."""
+    routing: Routing | None = None
+    """Which experts the tokens pick; None if all are alike and only their expected number counts."""
     attention_window: Size | None = Field(default=None, gt=0)
     """The most tokens that a token sees, itself among them (sliding window); None for all before it."""
 
@@ -87,6 +131,15 @@ class Decoder(_DecoderLayers):
             raise ValueError(
                 f"shared_experts: must be 0 without experts, got {self.shared_experts}; make ffn_width larger instead"
             )
+        if self.routing is not None:
+            if not self.is_sparse:
+                raise ValueError("routing: must not be given without experts")
+            for name in ("skew", "keep"):
+                values = getattr(self.routing, name)
+                if values is not None and len(values) not in {1, self.layers}:
+                    raise ValueError(
+                        f"routing.{name}: must have one value, or one per layer ({self.layers}), got {len(values)}"
+                    )
         return self
 
 

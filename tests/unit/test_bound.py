@@ -39,6 +39,45 @@ def test_one_transfer_goes_no_faster_than_its_own_cap():
     assert (bound.ticks, bound.bound_by) == (8_000, "chain")
 
 
+def test_a_byte_of_usage_two_takes_twice_the_time():
+    builder = machine()
+    builder.transfer(["dram"], size_bytes=4, usage=[2.0])
+    bound = lower_bound(builder.build(), 0)
+    assert (bound.ticks, bound.bound_by) == (8_000, "dram")
+
+
+def test_a_soft_maximum_bounds_nobody_who_is_alone():
+    for is_soft, ticks in ((True, 8_000), (False, 16_000)):
+        builder = machine()
+        builder.master("npu")
+        builder.share("npu", "dram", maximum=0.5, is_soft=is_soft)
+        builder.transfer(["dram"], size_bytes=8, master="npu")
+        assert lower_bound(builder.build(), 0).ticks == ticks
+
+
+def test_a_budget_takes_its_periods():
+    # 20 times 2 MB: 18 whole periods of 10 ms, between a first and a last of which 2 ms are enough for 2 MB at 1 GB/s.
+    # Each of the 18 may give a tick of flow more, so a tick each is missing, and the grace of roundings.
+    builder = machine()
+    builder.master("cpu")
+    builder.budget("cpu", "dram", size_bytes=2e6, period_ticks=10**10)
+    for _ in range(5):
+        builder.transfer(["dram"], size_bytes=8 * 10**6, master="cpu")
+    bound = lower_bound(builder.build(), 0)
+    exact_ticks = 18 * 10**10 + 4 * 10**9
+    assert exact_ticks - 19 <= bound.ticks <= exact_ticks
+    assert bound.bound_by == "dram"
+
+
+def test_a_budget_beyond_the_channel_bounds_nobody():
+    # 2 MB in 1 ms are more than 1 GB/s.
+    builder = machine()
+    builder.master("cpu")
+    builder.budget("cpu", "dram", size_bytes=2e6, period_ticks=10**9)
+    builder.transfer(["dram"], size_bytes=8 * 10**6, master="cpu")
+    assert lower_bound(builder.build(), 0).ticks == 8 * 10**9
+
+
 def test_a_job_of_milestones_takes_no_time():
     builder = machine()
     builder.milestone(after=[builder.milestone()])

@@ -179,8 +179,10 @@ def test_a_deadline_missed_by_a_hair_is_not_printed_as_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["alpamayo-thor-10hz", "pi0.5-thor-20hz", "planner-and-cabin-thor", "qwen3-4b-cabin-orin"]
-)
+    "name",
+    ["alpamayo-thor-10hz", "pi0.5-thor-20hz", "planner-and-cabin-thor", "qwen3-4b-cabin-orin", "olmoe-thor",
+     "olmoe-hypo-moe", "qwen3-30b-a3b-thor", "qwen3-30b-a3b-hypo-moe"],
+)  # fmt: skip
 def test_the_sheet_of_every_scenario_fits_its_width_and_breaks_no_word(name: str) -> None:
     """With one short frame per stream: the columns are as wide as those of the whole run."""
     scenario = simulator.load_scenario(name)

@@ -10,6 +10,7 @@ from simulator.program import NONE, Program, ProgramBuilder
 from simulator.timeline import ReleaseStatus, Timeline
 from simulator.timeline.invariants import (
     check_all,
+    check_budgets,
     check_capacity,
     check_causality,
     check_conservation,
@@ -133,6 +134,37 @@ def test_conservation_notices_a_release_that_runs_although_it_is_done():
     timeline = broken("release_status", 0, ReleaseStatus.IN_FLIGHT)
     with pytest.raises(EngineError, match="release 0 runs, but all tasks of its job have ended"):
         check_conservation(replace(timeline, release_end_tick=np.array([NONE, NONE, NONE])))
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "period_ticks", "message"),
+    [
+        (5.0, 5_000, None),  # 12 B in 22 ns: 25 B were allowed
+        (12.0, 22_000, None),
+        (4.0, 5_000, "task 0 of release 0 must not take more than 4"),  # 10 B in 2 periods, 8 B and 2 ticks allowed
+        (11.0, 22_000, "master default of channel dram: took 12.0 B, its budget allows 11"),
+    ],
+)
+def test_budgets_notice_who_takes_too_much(size_bytes, period_ticks, message):
+    timeline = run_by_hand()
+    resources = replace(
+        timeline.program.resources, budget_master=np.array([0]), budget_channel=np.array([0]),
+        budget_bytes=np.array([size_bytes]), budget_period_ticks=np.array([period_ticks]),
+    )  # fmt: skip
+    timeline = replace(timeline, program=replace(timeline.program, resources=resources))
+    if message is None:
+        check_budgets(timeline)
+        return
+    with pytest.raises(EngineError, match=message):
+        check_budgets(timeline)
+
+
+def test_conservation_counts_each_byte_as_often_as_its_route_uses_the_channel():
+    # 12 B moved with usage 2 take 24 B, and 12 were granted.
+    timeline = run_by_hand()
+    resources = replace(timeline.program.resources, route_usage=np.array([2.0]))
+    with pytest.raises(EngineError, match=r"channel dram granted 12\.0 B over time and 24\.0 B were moved"):
+        check_conservation(replace(timeline, program=replace(timeline.program, resources=resources)))
 
 
 def test_conservation_notices_a_task_of_another_job():

@@ -30,6 +30,18 @@ def with_tasks(**columns: Any) -> Callable[[Program], Program]:
     )
 
 
+def with_resources(**columns: Any) -> Callable[[Program], Program]:
+    return lambda program: replace(
+        program, resources=replace(program.resources, **{name: np.asarray(value) for name, value in columns.items()})
+    )
+
+
+def with_budget(master: int = 0, channel: int = 0, size: float = 1e6, period: int = 10**9) -> Callable[..., Program]:
+    return with_resources(
+        budget_master=[master], budget_channel=[channel], budget_bytes=[size], budget_period_ticks=[period]
+    )
+
+
 def with_streams(**columns: Any) -> Callable[[Program], Program]:
     return lambda program: replace(
         program, streams=replace(program.streams, **{name: np.asarray(value) for name, value in columns.items()})
@@ -54,6 +66,16 @@ def with_streams(**columns: Any) -> Callable[[Program], Program]:
         (with_streams(release_job=[1]), "a release names an unknown job"),
         (with_streams(in_flight=[0]), "in_flight must be at least 1"),
         (with_streams(deadline_ticks=[0]), "deadlines must be above 0"),
+        (with_budget(), None),
+        (with_budget(master=1), "a budget names an unknown master"),
+        (with_budget(channel=NONE), "a budget names an unknown channel"),
+        (with_budget(size=0.5), "budgets must be at least 1 B"),
+        (with_budget(size=np.inf), "budgets must be at least 1 B"),
+        (with_budget(period=0), "budget periods must be at least 1 tick"),
+        (with_resources(budget_bytes=[1.0]), "budget columns differ in length"),
+        (with_resources(route_usage=[0.0]), "the usage of a channel must be above 0"),
+        (with_resources(route_usage=[1.0, 1.0]), "route columns differ in length"),
+        (with_resources(share_is_soft=[True]), "share columns differ in length"),
     ],
 )
 def test_a_program_that_no_engine_could_run_is_refused(

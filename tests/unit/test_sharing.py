@@ -67,6 +67,39 @@ def test_a_maximum_is_hard_even_when_the_channel_is_idle_otherwise() -> None:
     assert fair_rates([flow(0)], [200.0], [Share(0, 0, 0.0, 0.25)]) == [50.0]
 
 
+def test_a_soft_maximum_gives_way_when_nobody_else_can_use_the_channel() -> None:
+    assert fair_rates([flow(0)], [200.0], [Share(0, 0, 0.0, 0.25, is_soft=True)]) == [200.0]
+
+
+def test_what_a_soft_maximum_leaves_goes_to_others_first() -> None:
+    # Master 0 is held at 50. Master 1 takes 120, as much as it can; the other 30 go to master 0 after all.
+    soft = [Share(0, 0, 0.0, 0.25, is_soft=True)]
+    assert fair_rates([flow(0), flow(0, master=1, cap=120.0)], [200.0], soft) == [80.0, 120.0]
+    assert fair_rates([flow(0), flow(0, master=1)], [200.0], soft) == [50.0, 150.0]
+
+
+def test_a_hard_maximum_or_a_full_channel_still_binds_behind_a_soft_maximum() -> None:
+    # The soft maximum of channel 0 gives way up to 40: the hard one of channel 1. With 30 on channel 2 up to that.
+    shares = [Share(0, 0, 0.0, 0.1, is_soft=True), Share(0, 1, 0.0, 0.4)]
+    assert fair_rates([flow(0, 1)], [100.0, 100.0], shares) == [40.0]
+    assert fair_rates([flow(0, 1, 2)], [100.0, 100.0, 30.0], shares) == [30.0]
+
+
+def test_a_flow_of_usage_two_takes_twice_its_rate_of_the_channel() -> None:
+    # r + 2 r = 90. With a maximum of 0.5 the second has 45 of the channel, as its fair share would be 60.
+    flows = [flow(0), Flow((0,), 1, 1.0, GREEDY, (2.0,))]
+    assert fair_rates(flows, [90.0]) == [30.0, 30.0]
+    assert fair_rates(flows, [90.0], [Share(1, 0, 0.0, 0.5)]) == [45.0, 22.5]
+    assert fair_rates(flows, [90.0], [Share(1, 0, 0.8, 1.0)]) == [18.0, 36.0]
+    assert lone_rate(flows[1], [90.0]) == 45.0
+
+
+def test_a_master_whose_budget_is_used_up_stands_still_whatever_it_is_guaranteed() -> None:
+    flows = [flow(0), flow(0, 1), flow(1), flow(0, master=1)]
+    shares = [Share(0, 0, 0.5, 1.0)]
+    assert fair_rates(flows, [100.0, 100.0], shares, exhausted=[(0, 0)]) == [0.0, 0.0, 100.0, 100.0]
+
+
 def test_a_maximum_bounds_all_flows_of_the_master_together() -> None:
     # Master 0 may have 0.25 * 200 = 50, so 25 for each of its two flows; master 1 takes the remaining 150.
     rates = fair_rates([flow(0), flow(0), flow(0, master=1)], [200.0], [Share(0, 0, 0.0, 0.25)])

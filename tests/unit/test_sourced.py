@@ -16,6 +16,7 @@ from simulator.sourced import (
     Duration,
     Fraction,
     Sourced,
+    noted_range,
     sourced_numbers,
     units_of,
 )
@@ -171,3 +172,31 @@ def test_every_sourced_number_is_found_with_its_unit_and_a_pure_number_without_o
 )
 def test_the_range_of_a_guess_is_what_its_note_states(note: str | None, stated: str | None) -> None:
     assert Sourced(value=1, source="me", status="assumed", note=note).guessed_range == stated
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "note", "expected"),
+    [
+        (1.6e9, "Hz", "unpublished (range 1.4 to 2.0)", (1.4e9, 2.0e9)),
+        (64.0, None, "(range 32 to 128)", (32, 128)),
+        (512.0, None, "a quarter (range a quarter to a half, 512 to 1024)", (512, 1024)),
+        (0.575, None, "as FP16 (range 0.38 to 0.79: two products)", (0.38, 0.79)),
+        (0.9, None, "two chips (range 0.72 to 0.96 for 2.0 to 1.5 GHz)", (0.72, 0.96)),
+        (54e3, "cycles", "a graph costs as much (assumed, range 10 to 200 kcycles)", (10e3, 200e3)),
+        (2000.0, "cycles", "(range 500 to 5000)", (500, 5000)),
+        (4 * 2**20, "B", "(range 2 to 8)", (2 * 2**20, 8 * 2**20)),  # 4 MiB is shorter than 4.194304 MB
+        (4e6, "B", "(range 2 to 8)", (2e6, 8e6)),
+        (6.4e9, "T/s", "(range 5500 to 7500 MT/s)", (5.5e9, 7.5e9)),
+        (6.4e9, "T/s", "(range 5500 to 7500)", (5.5e9, 7.5e9)),
+        (60e-6, "s", "(range 35-106 us)", (35e-6, 106e-6)),
+        (15.75e9, "B/s", "lanes assumed (range 4 to 8)", None),  # of lanes: no unit makes 15.75e9 B/s lie in it
+        (0.5, None, "(range 0.6 to 0.8)", None),
+        (0.5, None, "measured in 3 to 4 runs", None),
+        (0.5, None, None, None),
+    ],
+)
+def test_the_range_of_a_note_is_in_the_unit_of_the_number(
+    value: float, unit: str | None, note: str | None, expected: tuple[float, float] | None
+) -> None:
+    found = noted_range(Sourced(value=value, source="me", status="assumed", note=note), unit)
+    assert found == (expected if expected is None else pytest.approx(expected))

@@ -1,0 +1,149 @@
+"""The explanation of a run: parts of its latency, sensitivity to every number, and advice.
+
+`Explanation.to_dict` is exactly what `roadline explain --json` prints. SI units, the unit in the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from simulator.engine.select import EngineName, engine_named
+from simulator.explanation.advice import Advice, Reach, advice
+from simulator.explanation.levers import Change, Lever, Variants, levers_of
+from simulator.explanation.parts import LatencyParts, latency_parts
+from simulator.explanation.sensitivity import STEP, Sensitivity, over_ranges, tornado
+from simulator.simulation.result import Result
+from simulator.sourced import noted_range
+from simulator.units import ticks_to_seconds
+
+SCHEMA: Final = "roadline.explain/1"
+"""Name and version of the shape of `to_dict`."""
+
+Progress = Callable[[int, int], None]
+"""Called with numbers done and numbers in all."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why the slowest frame of a run took as long as it did."""
+
+    result: Result
+    parts: LatencyParts
+    tornado: tuple[Sensitivity, ...]
+    """The numbers that change the latency when 20 % smaller or larger, the largest swing first."""
+    no_effect: tuple[Lever, ...]
+    """The numbers that do not."""
+    ranges: tuple[Sensitivity, ...]
+    """Numbers whose notes give a range that changes the latency, at the ends of it, the largest swing first."""
+    advice: Advice | None
+    """None if no number saves anything."""
+    num_simulated: int
+    """Simulations beside that of the run."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values for JSON."""
+        result = self.result
+        return {
+            "schema": SCHEMA,
+            "name": result.setup.name,
+            "chip": result.setup.chip.name,
+            "workload": result.setup.streams[0].workload.name,
+            "runtime": result.setup.runtime.name,
+            "precision": result.precision,
+            "engine": result.timeline.engine,
+            "latency_s": result.latency_s,
+            "deadline_s": result.deadline_s,
+            "simulations": self.num_simulated,
+            "attribution": _seconds(self.parts.part_ticks),
+            "phases": [
+                {"name": phase, "attribution": _seconds(ticks)} for phase, ticks in self.parts.phase_part_ticks.items()
+            ],
+            "critical_path": [
+                {"phase": item.phase, "operation": item.operation, "tasks": item.num_tasks,
+                 "time_s": ticks_to_seconds(item.ticks), "attribution": _seconds(item.part_ticks)}
+                for item in self.parts.items
+            ],
+            "step_fraction": STEP,
+            "tornado": [_sensitivity_dict(item) for item in self.tornado],
+            "no_effect": [lever.name for lever in self.no_effect],
+            "ranges": [_sensitivity_dict(item) for item in self.ranges],
+            "advice": None if self.advice is None else _advice_dict(self.advice),
+        }  # fmt: skip
+
+
+def explain(result: Result, *, engine: EngineName = "auto", progress: Progress | None = None) -> Explanation:
+    """Why the slowest frame of a run took as long as it did.
+
+    Every sourced number of the chip, the runtime and the background traffic is changed by 20 % both ways, each time
+    in a simulation of its own.
+
+    Args:
+        result: a finished run.
+        engine: which engine simulates; `auto` takes the quickest there is.
+        progress: called after every number with how many are done and how many there are.
+    """
+    chosen = engine_named(engine)
+    levers, variants = levers_of(result.setup), Variants(result, chosen)
+    total = len(levers) + sum(noted_range(lever.number, lever.unit) is not None for lever in levers)
+    done = 0
+
+    def on_lever() -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, total)
+
+    bars = tornado(levers, variants, on_lever)
+    ranges = over_ranges(levers, variants, on_lever)
+    best = advice(result, bars, variants, chosen)
+    idle = {item.lever.name for item in bars if not item.has_effect}
+    return Explanation(
+        result=result,
+        parts=latency_parts(result.timeline, result.frame.release, chosen),
+        tornado=tuple(item for item in bars if item.has_effect),
+        no_effect=tuple(lever for lever in levers if lever.name in idle),
+        ranges=tuple(ranges),
+        advice=best,
+        num_simulated=variants.num_simulated,
+    )
+
+
+def _seconds(ticks: Mapping[str, int]) -> dict[str, float]:
+    return {name: ticks_to_seconds(count) for name, count in ticks.items()}
+
+
+def _sensitivity_dict(item: Sensitivity) -> dict[str, Any]:
+    lever = item.lever
+    return {
+        "number": lever.name, "owner": lever.owner, "unit": lever.unit, "value": lever.number.value,
+        "status": lever.number.status, "low": _change_dict(item.low), "high": _change_dict(item.high),
+        "gain_fraction": item.gain_fraction,
+    }  # fmt: skip
+
+
+def _change_dict(change: Change) -> dict[str, Any]:
+    ticks = change.latency_ticks
+    latency_s = None if ticks is None else ticks_to_seconds(ticks)
+    return {"value": change.value, "latency_s": latency_s, "reason": change.reason}
+
+
+def _advice_dict(advice: Advice) -> dict[str, Any]:
+    of_chip = advice.best_of_chip
+    return {
+        "number": advice.best.lever.name,
+        "owner": advice.best.lever.owner,
+        **_change_dict(advice.best.better),
+        "gain_fraction": advice.best.gain_fraction,
+        "equals": list(advice.equals),
+        "best_of_chip": None if of_chip is None else _sensitivity_dict(of_chip),
+        "limited_by": advice.limited_by,
+        "limited_fraction": advice.limited_fraction,
+        "meets_deadline": advice.is_in_time,
+        "reaches": [_reach_dict(reach) for reach in advice.reaches],
+    }
+
+
+def _reach_dict(reach: Reach) -> dict[str, Any]:
+    return {"number": reach.lever.name, "meets_deadline": reach.is_in_time, **_change_dict(reach.change)}

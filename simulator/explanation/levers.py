@@ -1,0 +1,137 @@
+"""Levers: the numbers of a setup that can be changed one by one, and what the latency is with another value.
+
+Every sourced number of the chip, of the runtime (software) and of the background traffic is a lever. They are found by
+walking the specs, so a number that a spec gains is a lever without a line here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from simulator.engine.interface import Engine
+from simulator.errors import SpecError
+from simulator.metrics.latency import release_latency
+from simulator.simulation.result import Result
+from simulator.simulation.setup import Setup, to_program
+from simulator.simulation.simulate import slowest_frame
+from simulator.sourced import Sourced, units_of
+
+Owner = Literal["chip", "runtime", "background"]
+"""What a number belongs to: the hardware, the software, or other traffic on the DRAM."""
+
+
+@dataclass(frozen=True)
+class Lever:
+    """A sourced number of a setup."""
+
+    owner: Owner
+    path: str
+    """Dotted path in the spec of the owner; that of background traffic begins with the name of the flow."""
+    number: Sourced
+    unit: str | None
+    """Base unit of the number; None for a pure number."""
+
+    @property
+    def name(self) -> str:
+        """The path of a number of the chip as `--set` takes it; that of others with its owner in front."""
+        return self.path if self.owner == "chip" else f"{self.owner}.{self.path}"
+
+    def moved(self, setup: Setup, value: float) -> Setup:
+        """The setup with another value.
+
+        Raises:
+            SpecError: when a rule of the spec refuses it.
+        """
+        written = f"{value!r} {self.unit}" if self.unit else value
+        if self.owner == "chip":
+            return replace(setup, chip=setup.chip.with_values({self.path: written}))
+        if self.owner == "runtime":
+            return replace(setup, runtime=setup.runtime.with_values({self.path: written}))
+        flow, _, path = self.path.rpartition(".")
+        changed = setup.background[flow].with_values({path: written})
+        return replace(setup, background={**setup.background, flow: changed})
+
+
+def levers_of(setup: Setup) -> tuple[Lever, ...]:
+    """Every lever of a setup, in the order of the specs."""
+    return tuple(_levers(setup))
+
+
+def _levers(setup: Setup) -> Iterator[Lever]:
+    for path, number, unit in units_of(setup.chip):
+        yield Lever("chip", path, number, unit)
+    for path, number, unit in units_of(setup.runtime):
+        yield Lever("runtime", path, number, unit)
+    for flow, spec in setup.background.items():
+        for path, number, unit in units_of(spec):
+            yield Lever("background", f"{flow}.{path}", number, unit)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A lever at another value, and what that does."""
+
+    value: float
+    """The value that was really set; that of the setup if no other near it is allowed."""
+    latency_ticks: int | None
+    """Latency of the slowest frame with it; None if it cannot run."""
+    reason: str | None = None
+    """Why it cannot run, or why no other value is allowed."""
+
+
+class Variants:
+    """Simulates a setup with one number changed. Variants that lower to one Program are simulated once."""
+
+    def __init__(self, result: Result, engine: Engine) -> None:
+        self._setup = result.setup
+        self._engine = engine
+        self._known_ticks = {result.program.fingerprint: result.frame.latency_ticks}
+        self.base_ticks = result.frame.latency_ticks
+        """The latency of the setup as it is."""
+        rows = result.timeline.rows_of(result.frame.release)
+        self.rounding_ticks = rows.stop - rows.start
+        """What rounding can change: every task of the frame rounds its duration up to a tick."""
+
+    @property
+    def num_simulated(self) -> int:
+        """Simulations so far."""
+        return len(self._known_ticks) - 1
+
+    def change(self, lever: Lever, wanted: float) -> Change:
+        """The lever at a value, or at the nearest one that its spec allows: a whole number, or a fraction of 1."""
+        reason = None
+        for value in _candidates(lever, wanted):
+            try:
+                setup = lever.moved(self._setup, value)
+            except SpecError as error:
+                reason = reason or error.message
+                continue
+            return self._simulated(setup, value)
+        return Change(lever.number.value, self.base_ticks, reason)
+
+    def _simulated(self, setup: Setup, value: float) -> Change:
+        try:
+            program = to_program(setup)
+        except SpecError as error:  # such as a model that no longer fits the DRAM
+            return Change(value, None, error.message)
+        if program.fingerprint not in self._known_ticks:
+            timeline = self._engine.run(program)
+            frame = release_latency(timeline, slowest_frame(timeline, program.streams))
+            self._known_ticks[program.fingerprint] = frame.latency_ticks
+        return Change(value, self._known_ticks[program.fingerprint])
+
+
+def _candidates(lever: Lever, wanted: float) -> Iterator[float]:
+    """Values to try in turn; only the spec knows which numbers must be whole or at most 1."""
+    present = lever.number.value
+    yield wanted
+    if lever.unit:
+        return
+    step = math.copysign(1, wanted - present)
+    nearest = float(round(wanted))
+    yield nearest if nearest != present else present + step
+    if present < 1 < wanted:
+        yield 1.0

@@ -1,0 +1,94 @@
+"""Sensitivity: the latency with each number a fifth smaller and larger, and at the ends of the ranges of guesses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from simulator.explanation.levers import Change, Lever, Variants
+from simulator.sourced import noted_range
+
+STEP: Final = 0.2
+"""By how much of itself a number is changed."""
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """A lever at a lower and at a higher value."""
+
+    lever: Lever
+    low: Change
+    high: Change
+    base_ticks: int
+    """The latency with the value as it is."""
+    rounding_ticks: int
+    """Differences up to this come from rounding."""
+
+    @property
+    def swing_ticks(self) -> int:
+        """The larger of the two differences that it makes; one that cannot run makes none."""
+        return max(abs(_ticks(change, self.base_ticks) - self.base_ticks) for change in (self.low, self.high))
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it changes the latency by more than rounding does, or makes a run impossible."""
+        return self.swing_ticks > self.rounding_ticks or None in {self.low.latency_ticks, self.high.latency_ticks}
+
+    @property
+    def better(self) -> Change:
+        """The end with the lower latency."""
+        return min((self.low, self.high), key=lambda change: _ticks(change, self.base_ticks))
+
+    @property
+    def gain_fraction(self) -> float:
+        """The fraction of the latency that a step of 20 % saves; 0 if it saves nothing.
+
+        A number that had to change by more counts with the same elasticity: with latency ratio r for a value ratio v,
+        a value ratio w has the latency ratio r ** (log w / log v). One that could only change by less is not
+        extrapolated.
+        """
+        change, present = self.better, self.lever.number.value
+        ticks = _ticks(change, self.base_ticks)
+        if ticks >= self.base_ticks:
+            return 0.0
+        wanted = 1 + math.copysign(STEP, change.value - present)
+        elasticity = min(1.0, math.log(wanted) / math.log(change.value / present))
+        return 1 - math.pow(ticks / self.base_ticks, elasticity)
+
+
+def tornado(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], None]) -> list[Sensitivity]:
+    """Every lever a fifth smaller and larger, the largest swing first."""
+    found = []
+    for lever in levers:
+        low, high = (factor * lever.number.value for factor in (1 - STEP, 1 + STEP))
+        found.append(_between(lever, low, high, variants))
+        on_lever()
+    return _by_swing(found)
+
+
+def over_ranges(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], None]) -> list[Sensitivity]:
+    """Every lever whose note gives a range, at the ends of it, the largest swing first; only those with an effect."""
+    found = []
+    for lever in levers:
+        ends = noted_range(lever.number, lever.unit)
+        if ends is not None:
+            found.append(_between(lever, *ends, variants))
+            on_lever()
+    return [item for item in _by_swing(found) if item.has_effect]
+
+
+def _between(lever: Lever, low: float, high: float, variants: Variants) -> Sensitivity:
+    return Sensitivity(
+        lever, variants.change(lever, low), variants.change(lever, high), variants.base_ticks, variants.rounding_ticks
+    )
+
+
+def _by_swing(found: Iterable[Sensitivity]) -> list[Sensitivity]:
+    return sorted(found, key=lambda item: -item.swing_ticks)
+
+
+def _ticks(change: Change, base_ticks: int) -> int:
+    """The latency of a change; that of the setup where it cannot run."""
+    return base_ticks if change.latency_ticks is None else change.latency_ticks

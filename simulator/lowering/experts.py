@@ -1,0 +1,183 @@
+"""Experts: where the weights of those that a kernel touches come from.
+
+    cached    they were used before and are still on the chip: no bytes from DRAM
+    named     a predictor names them some layers before; fetched early, whether or not they are used then
+    late      all others, read from DRAM when the router has picked them
+
+Which experts tokens pick, and which a cache holds, is counted by `simulator.routing`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from simulator.errors import Infeasible
+from simulator.graph import ExpertMatMul, PhaseGraph
+from simulator.lowering.platform import Platform
+from simulator.precision import precision
+from simulator.program.columns import offsets_of
+from simulator.routing import RouterTrace, cache_counts
+from simulator.terms import COMPONENT_OF_PHASE
+from simulator.units import format_quantity
+from simulator.variants import Ints, Size, smallest, whole
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertTraffic:
+    """What the layers of a phase ask for in every step. Layers and steps that ask for the same are of one kind."""
+
+    touched: Ints
+    """Different experts (shape: kinds, 1)."""
+    cached: Ints
+    """Those of them that are on the chip (shape: kinds, 1)."""
+    kind: Ints
+    """Shape: layers, steps."""
+
+
+class ExpertLoads(NamedTuple):
+    """Bytes of one matrix of the experts that a kernel touches."""
+
+    late: Size
+    """From DRAM, once the router has picked."""
+    early: Size
+    """From DRAM, by the predictor."""
+    near: Size
+    """From a shared SRAM level: cached, or fetched there early."""
+
+
+def expert_traffic(
+    phases: Sequence[PhaseGraph], platforms: Sequence[Platform], trace: RouterTrace | None
+) -> list[ExpertTraffic | None]:
+    """The traffic of every phase; None where no router trace tells more than the operators do.
+
+    Phases follow each other in the trace. In the cache, too, as far as they have the same precision, mode and die.
+
+    Args:
+        phases: of one frame.
+        platforms: where each of them runs.
+        trace: which experts its tokens pick.
+    Raises:
+        Infeasible: when there is less room than the predictor needs.
+    """
+    for platform in platforms:
+        _landing_slots(phases, platform)
+    traffic: list[ExpertTraffic | None] = [None] * len(phases)
+    if trace is None:
+        return traffic
+    decoding = [number for number, phase in enumerate(phases) if COMPONENT_OF_PHASE[phase.name] == "decoder"]
+    token = 0
+    for _, group in itertools.groupby(
+        decoding, lambda number: (phases[number].precision, platforms[number].mode, platforms[number].die)
+    ):
+        numbers = list(group)
+        alike = [phases[number] for number in numbers]
+        lengths = [phase.tokens // phase.num_steps for phase in alike for _ in range(phase.num_steps)]
+        counted = _counted(trace, token + offsets_of(np.array(lengths)), alike, platforms[numbers[0]])
+        step = 0
+        for number, phase in zip(numbers, alike, strict=True):
+            traffic[number] = _in_kinds(counted[:, :, step : step + phase.num_steps])
+            step += phase.num_steps
+        token += sum(lengths)
+    return traffic
+
+
+def expert_loads(
+    operator: ExpertMatMul, matrix_bytes: Size, traffic: ExpertTraffic | None, platform: Platform
+) -> ExpertLoads:
+    """Where one matrix of the touched experts comes from.
+
+    Formula:  missed = touched - cached;  named = min(missed, top_k);  early = named * bytes of a matrix
+              late = missed * bytes - floor(hit rate * early)
+    Status:   assumed: of every layer exactly the hit rate is predicted, so only the mean is right; a prefill, which
+              touches more than a token picks, has no more predicted than a token
+
+    Args:
+        operator: the matrices of all experts.
+        matrix_bytes: of one expert.
+        traffic: what is touched and cached; None if the operator says what is touched, and nothing is cached.
+        platform: chip and runtime.
+    """
+    touched = operator.touched if traffic is None else traffic.touched
+    cached: Size = 0 if traffic is None else traffic.cached
+    early: Size = 0
+    right: Size = 0
+    unit = platform.chip.routing
+    if unit is not None and unit.prefetch is not None:
+        early = smallest(touched - cached, operator.top_k) * matrix_bytes
+        right = whole(unit.prefetch.hit_rate.value * early)
+    near = whole(platform.far_share("experts") * (cached * matrix_bytes + right))
+    return ExpertLoads((touched - cached) * matrix_bytes - right, early, near)
+
+
+def reserved_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, *, has_trace: bool) -> int:
+    """Bytes on the chip for experts that are fetched early and, if a trace tells which come back, for those kept."""
+    slots = _landing_slots(phases, platform) + (_cache_slots(phases, platform) if has_trace else 0)
+    return slots * _expert_bytes(phases)
+
+
+def _counted(trace: RouterTrace, step_offsets: Ints, phases: Sequence[PhaseGraph], platform: Platform) -> Ints:
+    """Touched and cached experts (shape: 2, layers, steps)."""
+    unit = platform.chip.routing
+    policy = None if unit is None else unit.cache
+    counts = cache_counts(trace, step_offsets, _cache_slots(phases, platform), policy or "static")
+    return np.stack([counts.touched, counts.hits])
+
+
+def _in_kinds(counted: Ints) -> ExpertTraffic:
+    kinds, kind = np.unique(counted.reshape(2, -1), axis=1, return_inverse=True)
+    return ExpertTraffic(kinds[0][:, None], kinds[1][:, None], kind.reshape(counted.shape[1:]))
+
+
+def _cache_slots(phases: Sequence[PhaseGraph], platform: Platform) -> int:
+    """Experts that the cache holds beside those that are fetched early."""
+    unit, expert_bytes = platform.chip.routing, _expert_bytes(phases)
+    landing = _landing_slots(phases, platform)
+    if unit is None or unit.cache is None or not expert_bytes:
+        return 0
+    return _room_bytes(platform) // expert_bytes - landing
+
+
+def _landing_slots(phases: Sequence[PhaseGraph], platform: Platform) -> int:
+    """Experts for which the predictor needs room: those of the layers that it is ahead, and of the layer at work."""
+    unit, expert_bytes = platform.chip.routing, _expert_bytes(phases)
+    if unit is None or unit.prefetch is None or not expert_bytes:
+        return 0
+    top_k = max(int(operator.top_k) for _, operator in _expert_matrices(phases))
+    slots = (round(unit.prefetch.layers_ahead.value) + 1) * top_k
+    needed, room = slots * expert_bytes, _room_bytes(platform)
+    if needed > room:
+        raise Infeasible(
+            f"chip {platform.chip.name}: does not have room for the experts that it fetches early: needs "
+            f"{format_quantity(needed, 'B')} ({slots} experts), has {format_quantity(room, 'B')}, "
+            f"short by {format_quantity(needed - room, 'B')}",
+            demand=needed, bound=room, unit="B",
+            hint="a larger share of SRAM (split.experts), fewer layers ahead, or a precision with fewer bits",
+        )  # fmt: skip
+    return slots
+
+
+def _room_bytes(platform: Platform) -> int:
+    return sum(size_bytes for _, size_bytes in platform.kept_room("experts"))
+
+
+def _expert_bytes(phases: Sequence[PhaseGraph]) -> int:
+    """Bytes of one expert of a layer, with all its matrices, in the phase where it has most."""
+    most: dict[str, int] = {}
+    for phase, operator in _expert_matrices(phases):
+        size_bytes = int(precision(phase.precision).matrix_bytes(operator.outputs, operator.inputs))
+        most[phase.name] = most.get(phase.name, 0) + size_bytes
+    return max(most.values(), default=0)
+
+
+def _expert_matrices(phases: Sequence[PhaseGraph]) -> Iterator[tuple[PhaseGraph, ExpertMatMul]]:
+    """Every matrix of an expert, with its phase."""
+    for phase in phases:
+        for block in phase.blocks:
+            for operator in block.graph.operators:
+                if isinstance(operator, ExpertMatMul):
+                    yield phase, operator

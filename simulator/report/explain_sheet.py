@@ -1,0 +1,282 @@
+"""The sheet of an explanation: parts of the latency, critical path, what each number changes, and advice in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from simulator.explanation.advice import Advice, Reach
+from simulator.explanation.explain import Explanation
+from simulator.explanation.levers import Change, Lever
+from simulator.explanation.parts import PathItem
+from simulator.explanation.sensitivity import STEP, Sensitivity
+from simulator.report.sheet_parts import WIDTH, new_table, rendered, value_text
+from simulator.report.verdict import deadline_sentence
+from simulator.units import format_quantity, ticks_to_seconds
+
+SMALL_FRACTION: Final = 0.005
+"""Numbers that change the latency by less have no row."""
+MOST_ITEMS: Final = 8
+"""Rows of the critical path."""
+_SMALL: Final = f"{100 * SMALL_FRACTION:g} %"
+SMALL_SHARE: Final = 0.1
+"""Parts of an operation below this share of it are not named."""
+OWNERS: Final = {"chip": "", "runtime": " (software)", "background": " (other traffic)"}
+
+
+def explain_sheet(explanation: Explanation, width: int = WIDTH) -> str:
+    """An explanation as text, in at most `width` columns."""
+    result = explanation.result
+    setup = result.setup
+    head = Text(
+        f"{setup.name}: {setup.streams[0].workload.title} on {setup.chip.title}\n"
+        f"runtime {setup.runtime.name}, engine {result.timeline.engine}, "
+        f"{explanation.num_simulated + 1:,} simulations\n\n{deadline_sentence(result)}"
+    )
+    large, small = _split(explanation.tornado)
+    tables = [_part_table(explanation), _path_table(explanation), _tornado_table(large, width)]
+    of_ranges, small_ranges = _split(explanation.ranges)
+    if of_ranges:
+        tables.append(_range_table(of_ranges, width))
+    for table in tables if width < WIDTH else ():
+        table.padding = 0
+    remarks = Text("\n".join(_remarks(explanation, small)))
+    parts: list[RenderableType] = [head, *tables[:3], remarks, *tables[3:]]
+    if small_ranges:
+        parts.append(Text(f"Ranges that change less than {_SMALL}: {_listed(small_ranges)}."))
+    return rendered([*parts, Text(advice_sentences(explanation))], width)
+
+
+def _part_table(explanation: Explanation) -> Table:
+    parts, phases = explanation.parts, explanation.parts.phase_part_ticks
+    named = [phase for phase in phases if phase]
+    table = new_table("Where the time went", "part", "time >", "share >", *(f"{phase} >" for phase in named))
+    for part, ticks in parts.part_ticks.items():
+        table.add_row(
+            part, _time(ticks), _percent(ticks / parts.latency_ticks),
+            *(_time(phases[phase][part]) if part in phases[phase] else "" for phase in named),
+        )  # fmt: skip
+    table.add_section()
+    totals = (_time(sum(phases[phase].values())) for phase in named)
+    table.add_row("latency", _time(parts.latency_ticks), "", *totals)
+    return table
+
+
+def _path_table(explanation: Explanation) -> Table:
+    items, latency_ticks = explanation.parts.items, explanation.parts.latency_ticks
+    shown, rest = items[:MOST_ITEMS], items[MOST_ITEMS:]
+    table = new_table(
+        "Critical path, the longest operations first", "operation", "tasks >", "time >", "share >", "of it"
+    )
+    for item in shown:
+        table.add_row(
+            item.operation or "(none)", f"{item.num_tasks:,}", _time(item.ticks), _percent(item.ticks / latency_ticks),
+            _spent_on(item),
+        )  # fmt: skip
+    if rest:
+        ticks = sum(item.ticks for item in rest)
+        table.add_row(
+            f"{len(rest)} others", f"{sum(item.num_tasks for item in rest):,}", _time(ticks),
+            _percent(ticks / latency_ticks), "",
+        )  # fmt: skip
+    return table
+
+
+def _spent_on(item: PathItem) -> str:
+    """The large parts of an operation, such as "DRAM 88 %, launch 10 %"."""
+    shares = {part: ticks / item.ticks for part, ticks in item.part_ticks.items()}
+    return ", ".join(f"{part} {100 * share:.0f} %" for part, share in shares.items() if share >= SMALL_SHARE)
+
+
+def _split(found: Iterable[Sensitivity]) -> tuple[list[Sensitivity], list[Sensitivity]]:
+    """The numbers with a row, and those whose effect is too small for one."""
+    large: list[Sensitivity] = []
+    small: list[Sensitivity] = []
+    for item in found:
+        cannot_run = None in {item.low.latency_ticks, item.high.latency_ticks}
+        (large if cannot_run or item.swing_ticks >= SMALL_FRACTION * item.base_ticks else small).append(item)
+    return large, small
+
+
+def _tornado_table(large: Iterable[Sensitivity], width: int) -> Table:
+    percent = f"{100 * STEP:.0f} %"
+    table = new_table(
+        f"The latency with each number {percent} smaller and larger",
+        "number",
+        "now >",
+        f"-{percent} >",
+        f"+{percent} >",
+    )
+    for item in large:
+        low, high = (_effect(item, change, factor) for change, factor in ((item.low, 1 - STEP), (item.high, 1 + STEP)))
+        present = _value(item.lever, item.lever.number.value)
+        table.add_row(_in_lines(item.lever.name, width - 53), present, low, high)
+    return table
+
+
+def _in_lines(path: str, columns: int) -> str:
+    """A dotted path in lines of at most so many columns, broken at its dots where it has some."""
+    lines = [""]
+    for step in path.split("."):
+        joined = f"{lines[-1]}.{step}" if lines[-1] else step
+        if lines[-1] and len(joined) > columns:
+            lines[-1] += "."
+            lines.append(f"  {step}")
+        else:
+            lines[-1] = joined
+    return "\n".join(lines)
+
+
+def _effect(item: Sensitivity, change: Change, factor: float) -> str:
+    """By how much a change makes the latency longer, with the value that was set if that is not the one meant."""
+    present = item.lever.number.value
+    if change.value == present:
+        return "at its limit"
+    effect = _longer(change, item.base_ticks)
+    is_as_meant = abs(change.value / (factor * present) - 1) < 1e-9
+    return effect if is_as_meant else f"at {_value(item.lever, change.value)}: {effect}"
+
+
+def _longer(change: Change, base_ticks: int) -> str:
+    if change.latency_ticks is None:
+        return "cannot run"
+    text = f"{100 * (change.latency_ticks / base_ticks - 1):+.1f} %"
+    return "0.0 %" if text in {"+0.0 %", "-0.0 %"} else text
+
+
+def _remarks(explanation: Explanation, small: Sequence[Sensitivity]) -> Iterable[str]:
+    """What the table of numbers leaves out."""
+    if small:
+        yield f"Less than {_SMALL}: {_listed(small)}."
+    if explanation.no_effect:
+        kept = {item.lever.name for item in explanation.tornado}
+        yield f"No effect: {', '.join(_folded([lever.name for lever in explanation.no_effect], kept))}."
+    base_ticks = explanation.parts.latency_ticks
+    both = [item for item in explanation.tornado if _is_quicker_both_ways(item)]
+    if both:
+        largest = max(1 - (change.latency_ticks or base_ticks) / base_ticks
+                      for item in both for change in (item.low, item.high))  # fmt: skip
+        if largest >= SMALL_FRACTION:
+            yield (
+                f"{len(both)} of these numbers make the slowest frame quicker when smaller and when larger, by up to "
+                f"{100 * largest:.1f} %: frames then meet in other places. Smaller differences say little."
+            )
+
+
+def _listed(found: Iterable[Sensitivity]) -> str:
+    return ", ".join(item.lever.name for item in found)
+
+
+def _is_quicker_both_ways(item: Sensitivity) -> bool:
+    return all(
+        change.latency_ticks is not None and change.latency_ticks < item.base_ticks for change in (item.low, item.high)
+    )
+
+
+def _folded(names: Sequence[str], kept: set[str]) -> list[str]:
+    """Names, with `a.*` for all below `a` where every number below it is among them."""
+    folded: list[str] = []
+    for name in names:
+        steps = name.split(".")
+        prefixes = [".".join(steps[:count]) + "." for count in range(1, len(steps))]
+        whole = next(
+            (prefix for prefix in prefixes
+             if not any(other.startswith(prefix) for other in kept)
+             and sum(other.startswith(prefix) for other in names) > 1), None,
+        )  # fmt: skip
+        short = name if whole is None else f"{whole}*"
+        if short not in folded:
+            folded.append(short)
+    return folded
+
+
+def _range_table(large: Iterable[Sensitivity], width: int) -> Table:
+    table = new_table("The latency over the ranges of guesses", "number", "now >", "range >", "low >", "high >")
+    for item in large:
+        lever = item.lever
+        table.add_row(
+            _in_lines(lever.name, width - 65), _value(lever, lever.number.value),
+            _span(_value(lever, item.low.value), _value(lever, item.high.value)),
+            _longer(item.low, item.base_ticks), _longer(item.high, item.base_ticks),
+        )  # fmt: skip
+    return table
+
+
+def _span(low: str, high: str) -> str:
+    """Such as "5 to 20 GB/s": the unit once where both have the same."""
+    amount, _, unit = low.partition(" ")
+    return f"{amount if high.endswith(f' {unit}') else low} to {high}"
+
+
+def advice_sentences(explanation: Explanation) -> str:
+    """Which change would buy most, how much, what limits then, and whether that meets the deadline."""
+    advice = explanation.advice
+    if advice is None:
+        return f"No number makes the frame quicker by being changed by {100 * STEP:.0f} %."
+    lever, change = advice.best.lever, advice.best.better
+    words = [
+        f"What would buy most is {lever.name}{OWNERS[lever.owner]}: {_value(lever, change.value)} instead of "
+        f"{_value(lever, lever.number.value)} {_saving(advice.best)}"
+    ]
+    if advice.equals:
+        words.append(f"As much by {', '.join(advice.equals)}.")
+    if advice.best_of_chip is not None:
+        chip = advice.best_of_chip
+        words.append(
+            f"Of the hardware it is {chip.lever.name}: {_value(chip.lever, chip.better.value)} {_saving(chip)}"
+        )
+    share = f"{100 * advice.limited_fraction:.0f} % of the frame"
+    words.append(f"Then {advice.limited_by} is the largest part, {share}.")
+    words.extend(_deadline_words(explanation, advice))
+    return " ".join(words)
+
+
+def _saving(item: Sensitivity) -> str:
+    """Such as "takes 145 ms off (-12.6 %): 1.01 s."."""
+    ticks = item.better.latency_ticks
+    assert ticks is not None  # it saves something
+    return f"takes {_time(item.base_ticks - ticks)} off ({_longer(item.better, item.base_ticks)}): {_time(ticks)}."
+
+
+def _deadline_words(explanation: Explanation, advice: Advice) -> Iterable[str]:
+    deadline_s = explanation.result.deadline_s
+    if deadline_s is None:
+        return
+    deadline = format_quantity(deadline_s, "s")
+    if not advice.reaches:
+        is_met_now = explanation.result.latency_s <= deadline_s
+        yield f"The deadline of {deadline} is met {'without it, too' if is_met_now else 'with it'}."
+        return
+    late = [reach for reach in advice.reaches if not reach.is_in_time]
+    if late:
+        first = late[0]
+        ticks = first.change.latency_ticks
+        took = "the frame cannot run" if ticks is None else f"it takes {_time(ticks)}"
+        yield f"Alone it cannot meet the deadline of {deadline}: with {_reached(first)}, {took}."
+        if late[1:]:
+            yield f"Nor can {' or '.join(reach.lever.name for reach in late[1:])}."
+    for reach in advice.reaches[len(late) :]:
+        name = reach.lever.name if late else "it"
+        yield f"To meet the deadline of {deadline} by {name} alone takes {_reached(reach)}."
+
+
+def _reached(reach: Reach) -> str:
+    """Such as "12.8 GT/s, 1.5 times what it is"."""
+    factor = reach.change.value / reach.lever.number.value
+    return f"{_value(reach.lever, reach.change.value)}, {factor:.3g} times what it is"
+
+
+def _value(lever: Lever, value: float) -> str:
+    return value_text(value, lever.unit)
+
+
+def _time(ticks: int) -> str:
+    return format_quantity(ticks_to_seconds(ticks), "s")
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f} %"
