@@ -1,9 +1,9 @@
 """What does a KV store buy for its square millimetres?
 
-A decode chip gets more and more SRAM for the newest tokens of the KV cache. Each step reads those from SRAM and the rest
-from DRAM, so a token takes shorter by exactly the bytes that stay, until the weights alone are left. A cache in 8 bits
-streams half as much and needs half of the store, but every element of it is converted on the vector lanes: once all of it
-is on the chip, that is what remains of the attention.
+A decode chip gets more and more SRAM for the newest tokens of the KV cache. Each step reads those from SRAM and the
+rest from DRAM, so a token takes shorter by exactly the bytes that stay. A cache in 8 bits streams half as much and needs
+half of the store, but every element of it is converted on the vector lanes: once all of it is on the chip, that is what
+remains of the attention.
 Run it with `python examples/kv_store.py [PICTURE.png]`; what it prints is in kv_store.out.
 """
 
@@ -43,7 +43,8 @@ def token_ms(store_mib: int, kv_precision: str) -> tuple[float, float]:
     scenario = SCENARIO.with_values({"kv_precision": kv_precision, "duration": "1 ms"})
     result = simulator.run_scenario(scenario, overrides=changes(store_mib))
     decode = result.phase("decode")
-    assert decode is not None and result.tpot_s is not None
+    assert decode is not None
+    assert result.tpot_s is not None
     return 1e3 * result.tpot_s, result.dram_bytes(decode.channel_bytes) / decode.tokens / 1e6
 
 
