@@ -1,9 +1,9 @@
 """What does a KV store buy for its square millimetres?
 
 A decode chip gets more and more SRAM for the newest tokens of the KV cache. Each step reads those from SRAM and the
-rest from DRAM, so a token takes shorter by exactly the bytes that stay. A cache in 8 bits streams half as much and needs
-half of the store, but every element of it is converted on the vector lanes: once all of it is on the chip, that is what
-remains of the attention.
+rest from DRAM, so a token takes shorter by exactly the bytes that stay. A cache in 8 bits streams half as much and
+needs half of the store, but every element of it is converted on the vector lanes: once all of it is on the chip, that
+is what remains of the attention.
 Run it with `python examples/kv_store.py [PICTURE.png]`; what it prints is in kv_store.out.
 """
 
