@@ -121,7 +121,7 @@ class Evaluator:
         prefill, decode = release_latency(engine_named("auto").run(program), release=0).phases
         return _values(
             prefill.latency_ticks, decode.latency_ticks,
-            sum(size_bytes for _, size_bytes in dram_needs([demand], self._platform)),
+            sum(need.size_bytes for need in dram_needs([demand], self._platform)),
         )  # fmt: skip
 
     def simulate_many(self, points: Sequence[Mapping[str, Any]]) -> list[dict[str, float] | Infeasible]:
