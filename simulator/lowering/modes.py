@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.chip import IntensityRule
+from simulator.chip import Chip, IntensityRule
 from simulator.errors import SpecError
 from simulator.graph import PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
@@ -40,30 +40,38 @@ class Stage:
 def modes_of(phases: Sequence[PhaseGraph], platform: Platform) -> dict[PhaseName, str]:
     """The mode of every phase; empty on a chip without modes.
 
-    In an order, phases before the first that it names have the mode of that one.
-
     Raises:
-        SpecError: when the platform cannot run a precision, or the order names none of the phases.
+        SpecError: when the platform cannot run a precision, or an order names none of the phases.
     """
     reconfiguration = platform.chip.reconfiguration
     if reconfiguration is None:
         return {}
-    if reconfiguration.order is None:
-        assert reconfiguration.rule is not None  # one of the two is there: the spec says so
-        intensities = [flop_per_byte(phase, platform) for phase in phases]
-        chosen = by_rule(reconfiguration.rule, intensities)
-        return {phase.name: mode for phase, mode in zip(phases, chosen, strict=True)}
-    modes: dict[PhaseName, str] = {}
-    named = [phase.name for phase in phases if phase.name in reconfiguration.order]
+    names = [phase.name for phase in phases]
+    if reconfiguration.rule is None:
+        return by_order(platform.chip, names)
+    intensities = [flop_per_byte(phase, platform) for phase in phases]
+    return dict(zip(names, by_rule(reconfiguration.rule, intensities), strict=True))
+
+
+def by_order(chip: Chip, phases: Sequence[PhaseName]) -> dict[PhaseName, str]:
+    """The modes of phases that follow each other on a chip that has an order.
+
+    A phase that the order does not name has the mode of the one before; those before the first named one have its mode.
+
+    Raises:
+        SpecError: when the order names none of them.
+    """
+    order = (chip.reconfiguration and chip.reconfiguration.order) or {}
+    named = [phase for phase in phases if phase in order]
     if not named:
         raise SpecError(
-            f"chip {platform.chip.name}: reconfiguration.order: must name a phase of the workload "
-            f"({', '.join(phase.name for phase in phases)}), got {', '.join(reconfiguration.order)}"
+            f"chip {chip.name}: reconfiguration.order: must name a phase of the workload ({', '.join(phases)}), "
+            f"got {', '.join(order)}"
         )
-    mode = reconfiguration.order[named[0]]
+    mode = order[named[0]]
+    modes: dict[PhaseName, str] = {}
     for phase in phases:
-        mode = reconfiguration.order.get(phase.name, mode)
-        modes[phase.name] = mode
+        modes[phase] = mode = order.get(phase, mode)
     return modes
 
 

@@ -1,8 +1,8 @@
 """Provenance: the sourced numbers that a simulation can have read, so that a result names the guesses it rests on.
 
-Left out is what no simulation reads (links to other chips, area, power of the module) and what the setup does not touch:
-other cluster groups, kernels of other precisions, matrix paths that no kernel takes. Which of the rest mattered is not
-known here.
+Left out is what no simulation reads (links to other chips, area, power of the module) and what the setup does not
+touch: other cluster groups, kernels of other precisions, matrix paths that no kernel takes. Which of the rest mattered
+is not known here.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
                 f'streams.{stream.name}.partition: must name one of the partitions of chip {chip.name} ({known}), '
                 f'got "{stream.partition}"', hint=nearest(stream.partition, chip.partitions),
             )  # fmt: skip
-        for place in {stream.place(phase.phase) for phase in stream.workload.pipeline}:
+        for place in dict.fromkeys(stream.place(phase.phase) for phase in stream.workload.pipeline):
             if not 0 <= place.die < num_dies:
                 raise SpecError(
                     f"streams.{stream.name}.die: must be from 0 to {num_dies - 1} on chip {chip.name}, got {place.die}"
