@@ -1,7 +1,7 @@
 """What may it cost to change the mode of a chip between prefill and decode?
 
-A chip that does not exist takes one shape for prompts and another for answers. A frame goes through both, so it pays for
-two switches. The example sweeps what a switch costs and compares with the chip fixed in each of its modes.
+A chip that does not exist takes one shape for prompts and another for answers. A frame goes through both, so it pays
+for two switches. The example sweeps what a switch costs and compares with the chip fixed in each of its modes.
 Run it with `python examples/mode_switching.py [PICTURE.png]`; what it prints is in mode_switching.out.
 """
 
@@ -23,9 +23,10 @@ def run(cost_ms: float) -> simulator.Result:
 results = [run(cost_ms) for cost_ms in COSTS_MS]
 latencies_ms = [1e3 * result.latency_s for result in results]
 modes = results[0].modes
-assert modes is not None and modes.fixed_s is not None
+assert modes is not None
+assert modes.fixed_s is not None
 fixed_ms = {mode: 1e3 * seconds for mode, seconds in modes.fixed_s.items() if seconds is not None}
-# Two switches per frame; beside their latency they move what no longer fits into the SRAM, and what is kept from now on.
+# Beside its latency a switch moves what no longer fits into the SRAM, and what is kept from now on.
 best = min(fixed_ms, key=lambda mode: fixed_ms[mode])
 break_even_ms = (fixed_ms[best] - latencies_ms[0]) / modes.num_switches
 
@@ -34,11 +35,11 @@ print(f"{'re-configured, ms':32}" + "".join(f"{latency:7.1f}" for latency in lat
 for mode, latency in fixed_ms.items():
     print(f"{f'fixed in mode {mode}, ms':32}" + f"{latency:7.1f}" * len(COSTS_MS))
 print(f"Changing the mode pays as long as one switch takes less than {break_even_ms:.2f} ms;")
-print(f"{1e3 * modes.switch_s:.2f} ms per frame go to moving weights and KV however quick the switch itself is.")
-for phase in results[2].modes.phases if results[2].modes else ():
+print(f"{1e3 * modes.switch_s:.2f} ms per frame go to moving weights and KV, however quick a switch itself is.")
+for phase in modes.phases:
     if phase.break_even_s is not None:
         print(
-            f"With {COSTS_MS[2]} ms, {phase.phase} must last {1e3 * phase.break_even_s:.2f} ms for {phase.mode} to pay."
+            f"For them alone {phase.phase} must last {1e3 * phase.break_even_s:.2f} ms, and longer for slower switches."
         )
 
 if len(sys.argv) > 1:
@@ -47,7 +48,7 @@ if len(sys.argv) > 1:
     with styled():
         figure = new_figure(
             f"Changing the mode pays while a switch takes less than {break_even_ms:.1f} ms",
-            "Qwen3-1.7B (W4A16), 2,048 prompt and 16 decoded tokens on hypo-phase, latency of a frame by cost of a switch",
+            "Qwen3-1.7B (W4A16) on hypo-phase, 2,048 prompt and 16 decoded tokens: a frame by the cost of a switch",
         )
         axes = figure.subplots()
         axes.plot(
