@@ -11,10 +11,10 @@ from simulator.engine.interface import Engine
 from simulator.explanation.levers import Change, Lever, Variants
 from simulator.explanation.parts import latency_parts
 from simulator.explanation.sensitivity import STEP, Sensitivity
+from simulator.metrics.latency import slowest_frame
 from simulator.program import NONE
 from simulator.simulation.result import Result
 from simulator.simulation.setup import to_program
-from simulator.simulation.simulate import slowest_frame
 
 FARTHEST: Final = 8.0
 """The largest factor by which a number is changed to meet a deadline."""
@@ -112,7 +112,7 @@ def _distance_from_step(item: Sensitivity) -> float:
 def _parts_after(result: Result, best: Sensitivity, engine: Engine) -> Mapping[str, int]:
     program = to_program(best.lever.moved(result.setup, best.better.value))
     timeline = engine.run(program)
-    return latency_parts(timeline, slowest_frame(timeline, program.streams), engine).part_ticks
+    return latency_parts(timeline, slowest_frame(timeline), engine).part_ticks
 
 
 def _reaches(in_turn: Sequence[Sensitivity], variants: Variants, deadline_ticks: int) -> Iterator[Reach]:

@@ -13,10 +13,9 @@ from typing import Literal
 
 from simulator.engine.interface import Engine
 from simulator.errors import SpecError
-from simulator.metrics.latency import release_latency
+from simulator.metrics.latency import release_latency, slowest_frame
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup, to_program
-from simulator.simulation.simulate import slowest_frame
 from simulator.sourced import Sourced, units_of
 
 Owner = Literal["chip", "runtime", "background"]
@@ -119,7 +118,7 @@ class Variants:
             return Change(value, None, error.message)
         if program.fingerprint not in self._known_ticks:
             timeline = self._engine.run(program)
-            frame = release_latency(timeline, slowest_frame(timeline, program.streams))
+            frame = release_latency(timeline, slowest_frame(timeline))
             self._known_ticks[program.fingerprint] = frame.latency_ticks
         return Change(value, self._known_ticks[program.fingerprint])
 

@@ -32,17 +32,21 @@ from simulator.lowering import (
 from simulator.lowering.block import lower_block
 from simulator.lowering.kept import kept_of
 from simulator.lowering.least_time import block_time, least_phase_ticks
+from simulator.lowering.modes import by_order
 from simulator.metrics.latency import release_latency
 from simulator.precision import precision
 from simulator.runtime import Runtime
 from simulator.study import Study
 from simulator.study.spec import FixedSizes
+from simulator.terms import PhaseName
 from simulator.timeline import Timeline
-from simulator.units import TICKS_PER_SECOND, ticks_to_seconds
+from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND, seconds_to_ticks, ticks_to_seconds
 from simulator.variants import Floats, Ints
 from simulator.workload import Workload
 from simulator.workload.spec import DecodePhase, PrefillPhase
 from simulator.workload.transformer import Decoder
+
+_PHASES: tuple[PhaseName, ...] = ("prefill", "decode")
 
 _LAYERS_TOGETHER = 20_000
 """Layers of all steps in one Program, about a hundred tasks each: what bounds the memory that a simulation takes."""
@@ -121,7 +125,7 @@ class Evaluator:
         prefill, decode = release_latency(engine_named("auto").run(program), release=0).phases
         return _values(
             prefill.latency_ticks, decode.latency_ticks,
-            sum(size_bytes for _, size_bytes in dram_needs([demand], self._platform)),
+            sum(need.size_bytes for need in dram_needs([demand], self._platform)),
         )  # fmt: skip
 
     def simulate_many(self, points: Sequence[Mapping[str, Any]]) -> list[dict[str, float] | Infeasible]:
@@ -130,6 +134,8 @@ class Evaluator:
         Points whose layers have the same operators are lowered together and simulated one after the other in one
         Program.
         """
+        if self.chip.reconfiguration is not None:  # a family does not tell what each model's switches move
+            return [self._alone(point) for point in points]
         columns = columns_of(points)
         results: list[dict[str, float] | Infeasible] = [{} for _ in points]
         for rows in alike(columns):
@@ -144,6 +150,12 @@ class Evaluator:
             ):
                 results[row] = _values(prefill_ticks, decode_ticks, size_bytes)
         return results
+
+    def _alone(self, point: Mapping[str, Any]) -> dict[str, float] | Infeasible:
+        try:
+            return self.simulate(point)
+        except Infeasible as error:
+            return error
 
     def _why_infeasible(self, point: Mapping[str, Any]) -> Infeasible:
         try:
@@ -199,15 +211,40 @@ class Evaluator:
         }
 
     def _least_ticks(self, phase: PhaseGraph, family: Family) -> Floats:
-        """The least time of a phase of every model of a family."""
+        """The least time of a phase of every model of a family: in the quickest of the modes that it may have."""
+        in_modes = [self._least_ticks_on(platform, phase, family) for platform in self._platforms(phase.name)]
+        least: Floats = np.minimum.reduce(in_modes)
+        return least + self._least_switch_ticks(phase.name)
+
+    def _platforms(self, phase: PhaseName) -> tuple[Platform, ...]:
+        """The chip as a phase may find it: in any of its modes if a rule chooses."""
+        reconfiguration = self.chip.reconfiguration
+        if reconfiguration is None:
+            return (self._platform,)
+        rule = reconfiguration.rule
+        modes = {self._mode_by_order[phase]} if rule is None else {rule.above, rule.below}
+        return tuple(self._platform.in_mode(mode) for mode in sorted(modes))
+
+    @cached_property
+    def _mode_by_order(self) -> dict[PhaseName, str]:
+        return by_order(self.chip, _PHASES)
+
+    def _least_switch_ticks(self, phase: PhaseName) -> float:
+        """The least time of the switch before a phase: each mode is left and entered once, if there are two."""
+        reconfiguration = self.chip.reconfiguration
+        if reconfiguration is None or reconfiguration.rule is not None or len(set(self._mode_by_order.values())) == 1:
+            return 0.0
+        return max(seconds_to_ticks(reconfiguration.latency.value) - ROUNDING_GUARD_TICKS, 0)
+
+    def _least_ticks_on(self, platform: Platform, phase: PhaseGraph, family: Family) -> Floats:
         body, num_kinds = precision(phase.precision), int(family.kind.max()) + 1
-        kept = kept_of(family.phases, self._platform, family.kind)
+        kept = kept_of(family.phases, platform, family.kind)
         blocks = [
-            (block_time(lower_block(block.graph, self._platform, body, kept), self._platform, num_kinds), block.repeats)
+            (block_time(lower_block(block.graph, platform, body, kept), platform, num_kinds), block.repeats)
             for block in phase.blocks
         ]
         return least_phase_ticks(
-            blocks, phase.num_steps, self._platform, replays_graph=phase.name in self.runtime.graph_phases,
+            blocks, phase.num_steps, platform, replays_graph=phase.name in self.runtime.graph_phases,
             kind=family.kind,
         )  # fmt: skip
 
@@ -234,7 +271,8 @@ class Evaluator:
 
     def _family(self, group: Columns) -> Family:
         """The graphs of points whose layers have the same operators."""
-        kinds, kind_of_point = distinct_layers(group, KEPT_SIZES if self._platform.keeps_something else SIZES)
+        keeps_something = any(platform.keeps_something for phase in _PHASES for platform in self._platforms(phase))
+        kinds, kind_of_point = distinct_layers(group, KEPT_SIZES if keeps_something else SIZES)
         sizes = self._sizes({name: group[name][kinds] for name in SIZES})
         contexts = self.prompt_tokens + np.arange(1, self.decode_tokens + 1)
         prefill = decoder_graphs(sizes, rows=self.prompt_tokens, contexts=None)

@@ -6,6 +6,7 @@ Reads from: `chip`, `runtime`, `graph`. Gives to: `program` (and so to the engin
 from simulator.lowering.capacity import dram_needs, stored_weight_bytes
 from simulator.lowering.demand import Demand, Family
 from simulator.lowering.lower import lower, lower_family, one_after_another
+from simulator.lowering.modes import flop_per_byte, modes_of
 from simulator.lowering.platform import Platform
 from simulator.lowering.resources import Place, seen_from, sites
 
@@ -15,8 +16,10 @@ __all__ = [
     "Place",
     "Platform",
     "dram_needs",
+    "flop_per_byte",
     "lower",
     "lower_family",
+    "modes_of",
     "one_after_another",
     "seen_from",
     "sites",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from simulator.errors import Infeasible
-from simulator.graph import Embedding, ExpertMatMul, MatMul, Operator
+from simulator.graph import Attention, CacheWrite, Embedding, ExpertMatMul, MatMul, Operator
 from simulator.lowering.demand import Demand
 from simulator.lowering.kernel import matrix_bytes
 from simulator.lowering.platform import Platform
@@ -15,34 +18,60 @@ from simulator.units import format_quantity
 from simulator.variants import Size
 
 
-def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[tuple[str, int]]:
-    """What has to be in the DRAM at the same time, in bytes: weights of every component and KV caches."""
-    needs: list[tuple[str, int]] = []
+class Need(NamedTuple):
+    """Something that has to be in the DRAM of a die."""
+
+    die: int
+    name: str
+    size_bytes: int
+
+
+def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[Need]:
+    """What has to be in the DRAM of each die at the same time: weights of every component and KV caches.
+
+    A die has the weights of the phases that run there, and the whole KV cache if one of them writes or reads it.
+    """
+    needs: list[Need] = []
     for demand in demands:
-        components: dict[str, int] = {}
+        components: dict[tuple[int, str], int] = {}
+        cache_dies: set[int] = set()
         for phase in demand.graph.phases:
-            component = COMPONENT_OF_PHASE[phase.name]
+            die, component = demand.platforms.get(phase.name, platform).die, COMPONENT_OF_PHASE[phase.name]
             stored_bytes = int(stored_weight_bytes(phase.operators(), precision(phase.precision), platform))
-            components[component] = max(components.get(component, 0), stored_bytes)
-        needs += [(f"{demand.graph.name} {name} weights", size_bytes) for name, size_bytes in components.items()]
+            components[die, component] = max(components.get((die, component), 0), stored_bytes)
+            if any(isinstance(operator, CacheWrite) or reads_cache(operator) for operator, _ in phase.operators()):
+                cache_dies.add(die)
+        needs += [
+            Need(die, f"{demand.graph.name} {name} weights", size_bytes)
+            for (die, name), size_bytes in components.items()
+        ]
         if demand.graph.kv_elements:
             cache_bytes = int(platform.cache_bytes(demand.graph.kv_elements)) * demand.in_flight
-            needs.append((f"{demand.graph.name} kv cache", cache_bytes))
+            needs += [Need(die, f"{demand.graph.name} kv cache", cache_bytes) for die in sorted(cache_dies)]
     return needs
+
+
+def reads_cache(operator: Operator) -> bool:
+    """Whether an operator attends to the KV cache."""
+    return isinstance(operator, Attention) and bool(np.any(operator.cached_keys))
 
 
 def check_capacity(demands: Sequence[Demand], platform: Platform) -> None:
     """Refuses what does not fit.
 
     Raises:
-        Infeasible: when weights and KV caches of all jobs together are more than the DRAM holds.
+        Infeasible: when weights and KV caches of all jobs together are more than the DRAM of a die holds.
     """
     capacity, needs = platform.chip.dram.usable_bytes, dram_needs(demands, platform)
-    total = sum(size_bytes for _, size_bytes in needs)
-    if total > capacity:
-        listing = ", ".join(f"{name} {format_quantity(size_bytes, 'B')}" for name, size_bytes in needs)
+    for die in sorted({need.die for need in needs}):
+        here = [need for need in needs if need.die == die]
+        total = sum(need.size_bytes for need in here)
+        if total <= capacity:
+            continue
+        listing = ", ".join(f"{need.name} {format_quantity(need.size_bytes, 'B')}" for need in here)
+        where = "its DRAM" if platform.chip.dies is None else f"the DRAM of die {die}"
         raise Infeasible(
-            f"chip {platform.chip.name}: does not fit its DRAM: needs {format_quantity(total, 'B')} ({listing}), "
+            f"chip {platform.chip.name}: does not fit {where}: needs {format_quantity(total, 'B')} ({listing}), "
             f"has {format_quantity(capacity, 'B')}, short by {format_quantity(total - capacity, 'B')}",
             demand=total, bound=capacity, unit="B",
             hint="a precision with fewer bits, a shorter prompt, or more DRAM (dram.capacity)",

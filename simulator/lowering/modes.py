@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.chip import IntensityRule
+from simulator.chip import Chip, IntensityRule
 from simulator.errors import SpecError
-from simulator.graph import Attention, PhaseGraph, WorkloadGraph
+from simulator.graph import PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
+from simulator.lowering.capacity import reads_cache
 from simulator.lowering.emit import Link
 from simulator.lowering.experts import ExpertTraffic, expert_traffic
 from simulator.lowering.kept import cache_token_bytes, context_tokens, filled_bytes, kept_of, pinned_bytes
@@ -40,21 +41,37 @@ def modes_of(phases: Sequence[PhaseGraph], platform: Platform) -> dict[PhaseName
     """The mode of every phase; empty on a chip without modes.
 
     Raises:
-        SpecError: when the platform cannot run a precision.
+        SpecError: when the platform cannot run a precision, or an order names none of the phases.
     """
     reconfiguration = platform.chip.reconfiguration
     if reconfiguration is None:
         return {}
-    if reconfiguration.order is None:
-        assert reconfiguration.rule is not None  # one of the two is there: the spec says so
-        intensities = [flop_per_byte(phase, platform) for phase in phases]
-        chosen = by_rule(reconfiguration.rule, intensities)
-        return {phase.name: mode for phase, mode in zip(phases, chosen, strict=True)}
+    names = [phase.name for phase in phases]
+    if reconfiguration.rule is None:
+        return by_order(platform.chip, names)
+    intensities = [flop_per_byte(phase, platform) for phase in phases]
+    return dict(zip(names, by_rule(reconfiguration.rule, intensities), strict=True))
+
+
+def by_order(chip: Chip, phases: Sequence[PhaseName]) -> dict[PhaseName, str]:
+    """The modes of phases that follow each other on a chip that has an order.
+
+    A phase that the order does not name has the mode of the one before; those before the first named one have its mode.
+
+    Raises:
+        SpecError: when the order names none of them.
+    """
+    order = (chip.reconfiguration and chip.reconfiguration.order) or {}
+    named = [phase for phase in phases if phase in order]
+    if not named:
+        raise SpecError(
+            f"chip {chip.name}: reconfiguration.order: must name a phase of the workload ({', '.join(phases)}), "
+            f"got {', '.join(order)}"
+        )
+    mode = order[named[0]]
     modes: dict[PhaseName, str] = {}
-    mode = next(reconfiguration.order[phase.name] for phase in phases if phase.name in reconfiguration.order)
     for phase in phases:
-        mode = reconfiguration.order.get(phase.name, mode)
-        modes[phase.name] = mode
+        modes[phase] = mode = order.get(phase, mode)
     return modes
 
 
@@ -94,17 +111,20 @@ Passage = tuple[Platform, list[Link]]
 def passages_of(stages: Sequence[Stage]) -> list[list[Passage]]:
     """What has to happen before every stage of a frame: results go to another die, the mode changes.
 
-    A frame finds the chip in the mode in which the frame before has left it, with an empty KV cache.
+    A frame finds every die in the mode in which the frame before has left it, with an empty KV cache.
     """
     contexts = [int(tokens[-1]) for tokens in context_tokens([stage.phase for stage in stages])]
+    last_on_die = {stage.platform.die: stage for stage in stages}
     passages: list[list[Passage]] = []
     for number, stage in enumerate(stages):
         before, tokens = stages[number - 1], contexts[number - 1] if number > 0 else 0
         chains = []
         if number > 0 and before.platform.die != stage.platform.die:
             chains.append((before.platform, [_handover(before, stage, tokens)]))
-        if before.platform.mode != stage.platform.mode:
-            chains.append((stage.platform, _switch(before, stage, tokens)))
+        configured = last_on_die[stage.platform.die]
+        if configured.platform.mode != stage.platform.mode:
+            chains.append((stage.platform, _switch(configured, stage, tokens)))
+        last_on_die[stage.platform.die] = stage
         passages.append([(platform, links) for platform, links in chains if links])
     return passages
 
@@ -120,7 +140,7 @@ def _handover(before: Stage, after: Stage, tokens: int) -> Link:
     latency_s = link.latency.value if link and link.latency else 0.0
     last = before.phase.blocks[-1].graph.operators[-1]
     size_bytes = int(np.max(last.output_elements)) * precision(before.phase.precision).activation_bytes
-    if any(isinstance(operator, Attention) and np.any(operator.cached_keys) for operator, _ in after.phase.operators()):
+    if any(reads_cache(operator) for operator, _ in after.phase.operators()):
         size_bytes += tokens * int(cache_token_bytes([before.phase, after.phase], before.platform))
     bytes_per_s = float(before.platform.resources.unit_clock_hz[before.platform.site.unit[before.platform.LINK_UNIT]])
     return Link(before.platform.LINK_UNIT, size_bytes + latency_s * bytes_per_s, NONE, 0, LINK)

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from simulator.errors import SpecError
+from simulator.errors import EngineError, SpecError
 from simulator.program.columns import ranges
 from simulator.program.program import NONE, Ints, Program
 from simulator.program.template_columns import phase_of_templates, times_of_templates
@@ -117,6 +117,21 @@ def release_latency(timeline: Timeline, release: int, bound: JobBound | None = N
         bound_by=None if bound is None else bound.bound_by,
         phases=_phases(timeline, release, rows, bound),
     )
+
+
+def slowest_frame(timeline: Timeline) -> int:
+    """The completed release of the first stream with the largest latency; the first of equals.
+
+    Raises:
+        EngineError: when it completed none.
+    """
+    streams = timeline.program.streams
+    releases = np.arange(int(streams.release_offsets[1]))
+    completed = releases[timeline.release_status[releases] == ReleaseStatus.COMPLETED]
+    if not len(completed):
+        raise EngineError(f"stream {streams.names[0]} completed no frame")
+    latency = timeline.release_end_tick[completed] - streams.release_tick[completed]
+    return int(completed[np.argmax(latency)])
 
 
 def rows_of_release(timeline: Timeline, release: int) -> slice:

@@ -12,6 +12,7 @@ from rich.text import Text
 from simulator.metrics.streams import Percentile, StreamOutcome
 from simulator.report.sheet_parts import WIDTH, new_table, rendered, value_text
 from simulator.report.verdict import deadline_sentence, limit_sentence, loss_sentence, reach_sentence
+from simulator.simulation.modes import MOST_TASKS, ModeGains
 from simulator.simulation.result import Result
 from simulator.units import binary_size, format_quantity, ticks_to_seconds
 
@@ -36,6 +37,8 @@ def run_sheet(result: Result, width: int = WIDTH) -> str:
         phases.padding = 0
     sentences = [deadline_sentence(result), loss_sentence(result)]
     parts: list[RenderableType] = [head, phases, Text("\n".join(filter(None, sentences)))]
+    if result.modes is not None:
+        parts += _modes(result.modes)
     if len(setup.streams) > 1 or len(first.release_ticks) > 1:
         parts.append(_stream_table(result))
     parts += [_resource_table(result), _cause_table(result), _energy(result)]
@@ -71,6 +74,28 @@ def _phase_table(result: Result) -> Table:
         format_quantity(moved, "B"), f"{flop / 1e12:.3g}",
     )  # fmt: skip
     return table
+
+
+def _modes(modes: ModeGains) -> list[RenderableType]:
+    """The mode of every phase, what changing it costs, and what the chip would do without changing it."""
+    table = new_table("Modes", "phase", "mode", "FLOP/B >", "switch >", "break-even >")
+    for phase in modes.phases:
+        break_even = "" if phase.break_even_s is None else format_quantity(phase.break_even_s, "s")
+        table.add_row(
+            phase.phase, phase.mode, f"{phase.flop_per_byte:.3g}", format_quantity(phase.switch_s, "s"), break_even
+        )
+    times = "once" if modes.num_switches == 1 else f"{modes.num_switches} times"
+    lost = f"The chip changes its mode {times} per frame and loses {format_quantity(modes.switch_s, 's')} by it."
+    if modes.num_switches == 0:
+        lost = "The chip does not change its mode."
+    if modes.fixed_s is None:
+        return [table, Text(f"{lost} With more than {MOST_TASKS:,} tasks the run is not repeated in each fixed mode.")]
+    fixed = [
+        f"{mode} it cannot run" if fixed_s is None
+        else f"{mode} it takes {format_quantity(fixed_s, 's')}, {fixed_s / modes.latency_s:.3g} times as long"
+        for mode, fixed_s in modes.fixed_s.items()
+    ]  # fmt: skip
+    return [table, Text(f"{lost} Fixed in mode {', in mode '.join(fixed)}.")]
 
 
 def _stream_table(result: Result) -> Table:

@@ -1,7 +1,8 @@
 """Provenance: the sourced numbers that a simulation can have read, so that a result names the guesses it rests on.
 
-Left out is what no simulation reads (links, area, power of the module) and what the setup does not touch: other cluster
-groups, kernels of other precisions, matrix paths that no kernel takes. Which of the rest mattered is not known here.
+Left out is what no simulation reads (links to other chips, area, power of the module) and what the setup does not
+touch: other cluster groups, kernels of other precisions, matrix paths that no kernel takes. Which of the rest mattered
+is not known here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from simulator.simulation.setup import Setup
 from simulator.sourced import Sourced, units_of
 
-_UNREAD = ("die_area", "power", "links.", "physical.", "power_states.")
+_UNREAD = ("die_area", "power", "physical.", "power_states.")
 """Beginnings of paths in a chip that are for readers and for other chips."""
 
 
@@ -33,6 +34,9 @@ def numbers_read(setup: Setup) -> Iterator[tuple[str, Sourced, str | None]]:
 def _is_unread_of_chip(setup: Setup, path: str) -> bool:
     if path.startswith(_UNREAD):
         return True
+    dies = setup.chip.dies
+    if path.startswith("links."):
+        return dies is None or not path.startswith(f"links.{dies.link}.")
     group = f"clusters.{setup.chip.accelerator}."
     if path.startswith("clusters.") and not path.startswith(group):
         return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +21,7 @@ from simulator.metrics.utilization import ChannelUse, UnitUse
 from simulator.ppa.energy import numbers_used
 from simulator.ppa.power import FrameEnergy, Meter
 from simulator.program import NONE, Program
+from simulator.simulation.modes import ModeGains, mode_gains
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.setup import Setup
 from simulator.sourced import Sourced, units_of
@@ -103,6 +105,11 @@ class Result:
             int(moved) for name, moved in zip(names, channel_bytes, strict=True) if name.split(".")[-1] == "dram"
         )
 
+    @cached_property
+    def modes(self) -> ModeGains | None:
+        """What the chip gains by its modes, which are simulated one by one when first asked for; None without modes."""
+        return mode_gains(self.setup, self.frame, self.attribution, len(self.timeline))
+
     def phase_limit(self, phase: PhaseLatency) -> str:
         """What most of a phase's time on the critical path went to."""
         causes = self.attribution.phase_cause_ticks[phase.name]
@@ -173,6 +180,7 @@ class Result:
                 for memory in self.memories
             ],
             "attribution": _seconds(self.attribution.cause_ticks),
+            "modes": None if self.modes is None else _modes_dict(self.modes),
             "streams": [_stream_dict(stream) for stream in self.streams],
             "uncertain": [
                 {"number": path, "value": number.value, "unit": unit, "range": number.guessed_range,
@@ -199,6 +207,20 @@ class Result:
 
 def _seconds(ticks: Mapping[str, int]) -> dict[str, float]:
     return {cause: ticks_to_seconds(int(count)) for cause, count in ticks.items()}
+
+
+def _modes_dict(modes: ModeGains) -> dict[str, Any]:
+    return {
+        "phases": [
+            {"name": phase.phase, "mode": phase.mode, "flop_per_byte": phase.flop_per_byte, "switch_s": phase.switch_s,
+             "break_even_s": phase.break_even_s}
+            for phase in modes.phases
+        ],
+        "switches": modes.num_switches,
+        "switch_s": modes.switch_s,
+        "fixed_s": None if modes.fixed_s is None else dict(modes.fixed_s),
+        "gain": modes.gain,
+    }  # fmt: skip
 
 
 def _stream_dict(stream: StreamOutcome) -> dict[str, Any]:

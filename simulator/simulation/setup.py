@@ -210,13 +210,23 @@ def to_program(setup: Setup) -> Program:
         Infeasible: when the models do not fit the chip's DRAM.
         SpecError: when the chip or the runtime cannot run a precision, or the chip has no timing for a traffic pattern.
     """
+    demands = demands_of(setup)
+    some = next(iter(demands[0].platforms.values()))
+    return lower(demands, some, _streams(setup), _background(setup, some))
+
+
+def demands_of(setup: Setup) -> list[Demand]:
+    """The frame of every stream and where its phases run.
+
+    Raises:
+        SpecError: when a stream names a partition or a die that the chip does not have.
+    """
     platforms = _platforms(setup)
     demands = []
     for stream in setup.streams:
         where = {phase.phase: platforms[stream.place(phase.phase)] for phase in stream.workload.pipeline}
         demands.append(Demand(build_graph(stream.workload, setup.seed), stream.priority, stream.in_flight, where))
-    some = next(iter(platforms.values()))
-    return lower(demands, some, _streams(setup), _background(setup, some))
+    return demands
 
 
 def _platforms(setup: Setup) -> dict[Place, Platform]:
@@ -230,7 +240,7 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
                 f'streams.{stream.name}.partition: must name one of the partitions of chip {chip.name} ({known}), '
                 f'got "{stream.partition}"', hint=nearest(stream.partition, chip.partitions),
             )  # fmt: skip
-        for place in {stream.place(phase.phase) for phase in stream.workload.pipeline}:
+        for place in dict.fromkeys(stream.place(phase.phase) for phase in stream.workload.pipeline):
             if not 0 <= place.die < num_dies:
                 raise SpecError(
                     f"streams.{stream.name}.die: must be from 0 to {num_dies - 1} on chip {chip.name}, got {place.die}"

@@ -14,13 +14,13 @@ from simulator.engine.interface import Progress
 from simulator.engine.select import EngineName, engine_named
 from simulator.errors import EngineError
 from simulator.metrics.attribution import attribute
-from simulator.metrics.latency import ReleaseLatency, release_latency
+from simulator.metrics.latency import ReleaseLatency, release_latency, slowest_frame
 from simulator.metrics.occupancy import memory_use
 from simulator.metrics.streams import stream_outcomes
 from simulator.metrics.utilization import channel_use, unit_use
 from simulator.ppa.energy import energy_model
 from simulator.ppa.power import FrameEnergy, Meter
-from simulator.program import Program, Streams
+from simulator.program import Program
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup, to_program
 from simulator.timeline import ReleaseStatus, Timeline
@@ -48,7 +48,7 @@ def simulate(
     timeline = chosen.run(program, progress=progress)
     if checks:
         check_all(timeline)
-    release = slowest_frame(timeline, program.streams)
+    release = slowest_frame(timeline)
     bounds = [lower_bound(program, job) for job in range(program.num_jobs)]
     _check_bounds(timeline, bounds)
     bound = bounds[int(program.streams.release_job[release])]
@@ -91,13 +91,3 @@ def _check_bounds(timeline: Timeline, bounds: Sequence[Bound]) -> None:
         quickest = int(np.min((timeline.release_end_tick - timeline.release_start_tick)[frames]))
         if quickest < bound.ticks:
             raise EngineError(f"a frame of job {job} took {quickest} ticks, less than its lower bound {bound.ticks}")
-
-
-def slowest_frame(timeline: Timeline, streams: Streams) -> int:
-    """The completed release of the first stream with the largest latency; the first of equals."""
-    releases = np.arange(int(streams.release_offsets[1]))
-    completed = releases[timeline.release_status[releases] == ReleaseStatus.COMPLETED]
-    if not len(completed):
-        raise EngineError(f"stream {streams.names[0]} completed no frame")
-    latency = timeline.release_end_tick[completed] - streams.release_tick[completed]
-    return int(completed[np.argmax(latency)])

@@ -1,0 +1,131 @@
+"""What a chip gains by changing its mode: time lost switching, the chip fixed in each mode, and break-even lengths.
+
+The frame of a run is compared with the same frame where the chip is in one mode all the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from simulator.engine.select import EngineName, engine_named
+from simulator.errors import Infeasible, SpecError
+from simulator.lowering import flop_per_byte, modes_of
+from simulator.metrics.attribution import Attribution
+from simulator.metrics.latency import ReleaseLatency, release_latency, slowest_frame
+from simulator.simulation.setup import Setup, demands_of, to_program
+from simulator.units import ticks_to_seconds
+
+MOST_TASKS: Final = 20_000_000
+"""Tasks of a run above which it is not repeated in every mode: some seconds each."""
+
+
+@dataclass(frozen=True)
+class PhaseMode:
+    """The mode of a phase."""
+
+    phase: str
+    mode: str
+    flop_per_byte: float
+    """Matrix operations per byte of DRAM traffic where nothing is kept: what a rule looks at."""
+    switch_s: float
+    """Time of the switch before it; 0 if there is none."""
+    break_even_s: float | None
+    """How long it would have to last in the best fixed mode for the switches around it to pay; None if it is in that
+    mode, if its own is no faster, or if there is nothing to compare with."""
+
+
+@dataclass(frozen=True)
+class ModeGains:
+    """The modes of a frame, and the same frame on the chip fixed in each."""
+
+    phases: tuple[PhaseMode, ...]
+    num_switches: int
+    """Of a frame that finds the chip as the frame before has left it."""
+    latency_s: float
+    """Of the frame, switches included."""
+    fixed_s: Mapping[str, float | None] | None
+    """Latency in each fixed mode, None where the mode cannot run it; None if the run is too long to be repeated."""
+
+    @property
+    def switch_s(self) -> float:
+        """Time of all switches of a frame."""
+        return sum(phase.switch_s for phase in self.phases)
+
+    @property
+    def gain(self) -> dict[str, float | None]:
+        """How many times longer the frame takes in each fixed mode."""
+        return {mode: None if fixed_s is None else fixed_s / self.latency_s
+                for mode, fixed_s in (self.fixed_s or {}).items()}  # fmt: skip
+
+
+def mode_gains(
+    setup: Setup, frame: ReleaseLatency, attribution: Attribution, num_tasks: int, *, engine: EngineName = "auto"
+) -> ModeGains | None:
+    """What a run gains by its modes; None on a chip without modes.
+
+    Formula:  break-even = switches before and after the phase / (1 - 1 / speed-up), speed-up = fixed / own mode
+    Source:   derived: from there on the time that the phase saves is what the switches cost
+
+    Args:
+        setup: of the run.
+        frame: its slowest frame.
+        attribution: of that frame.
+        num_tasks: of the run; with more than `MOST_TASKS` no mode is simulated by itself.
+        engine: which engine simulates the fixed modes.
+    """
+    demand = demands_of(setup)[0]
+    phases = demand.graph.phases
+    platform = demand.platforms[phases[0].name]
+    if platform.chip.reconfiguration is None:
+        return None
+    modes = modes_of(phases, platform)
+    fixed = _fixed_frames(setup, engine) if num_tasks <= MOST_TASKS else {}
+    found = {mode: run for mode, run in fixed.items() if run is not None}
+    best = min(found, key=lambda mode: found[mode].latency_ticks, default=None)
+    switch_ticks = [_switch_ticks(attribution, phase.name) for phase in phases]
+    rows = []
+    for number, phase in enumerate(phases):
+        around = switch_ticks[number] + switch_ticks[(number + 1) % len(phases)]
+        mode, break_even_s = modes[phase.name], None
+        if best is not None and mode != best:
+            own_ticks = _phase_ticks(frame, phase.name) - switch_ticks[number]
+            saved = 1 - own_ticks / max(_phase_ticks(found[best], phase.name), 1)
+            break_even_s = ticks_to_seconds(round(around / saved)) if saved > 0 else None
+        rows.append(
+            PhaseMode(
+                phase.name, mode, flop_per_byte(phase, platform), ticks_to_seconds(switch_ticks[number]), break_even_s
+            )
+        )
+    return ModeGains(
+        phases=tuple(rows),
+        num_switches=sum(rows[number - 1].mode != row.mode for number, row in enumerate(rows)),
+        latency_s=ticks_to_seconds(frame.latency_ticks),
+        fixed_s={mode: None if run is None else ticks_to_seconds(run.latency_ticks) for mode, run in fixed.items()}
+        if fixed
+        else None,
+    )
+
+
+def _fixed_frames(setup: Setup, engine: EngineName) -> dict[str, ReleaseLatency | None]:
+    """The slowest frame of the same run in every single mode; None where the mode cannot run it."""
+    frames: dict[str, ReleaseLatency | None] = {}
+    assert setup.chip.reconfiguration is not None  # who calls has looked
+    for mode in setup.chip.reconfiguration.modes:
+        try:
+            timeline = engine_named(engine).run(to_program(replace(setup, chip=setup.chip.in_mode(mode))))
+        except (SpecError, Infeasible):
+            frames[mode] = None
+        else:
+            frames[mode] = release_latency(timeline, slowest_frame(timeline))
+    return frames
+
+
+def _phase_ticks(frame: ReleaseLatency, name: str) -> int:
+    return next(phase.latency_ticks for phase in frame.phases if phase.name == name)
+
+
+def _switch_ticks(attribution: Attribution, name: str) -> int:
+    """Time of the switch before a phase."""
+    return int(attribution.phase_cause_ticks[name].get("switch", 0))
