@@ -293,7 +293,8 @@ _ROUNDED: Final = 0.01
 """How far a number may lie outside its range: people round the ends."""
 
 _ENDS: Final = re.compile(
-    r"(?P<low>[0-9.]*[0-9])\s*(?:to|-)\s*(?P<high>[0-9.]*[0-9])\s*(?P<unit>[^\W\d_]+(?:/[a-z]+)?)?"
+    r"(?P<low>[0-9.]*[0-9])\s*(?P<low_unit>[^\W\d_]+(?:/[a-z]+)?)?\s*(?:to|-)\s*"
+    r"(?P<high>[0-9.]*[0-9])\s*(?P<unit>[^\W\d_]+(?:/[a-z]+)?)?"
 )
 
 
@@ -317,7 +318,10 @@ def noted_range(number: Sourced, unit: str | None) -> tuple[float, float] | None
     names = unit_names(unit) if unit else []
     ranges = []
     for name in [match["unit"]] if match["unit"] in names else names or [""]:
-        low, high, one = (_base_value(text, name, unit) for text in (match["low"], match["high"], "1"))
+        low_name = match["low_unit"] if match["low_unit"] in names else name
+        low, high, one = (
+            _base_value(*pair, unit) for pair in ((match["low"], low_name), (match["high"], name), ("1", name))
+        )
         if low <= number.value * (1 + _ROUNDED) and high >= number.value * (1 - _ROUNDED):
             ranges.append((len(f"{number.value / one:.12g}"), (low, high)))
     return min(ranges)[1] if ranges else None

@@ -192,7 +192,7 @@ def unit_names(dimension: str) -> list[str]:
     """Every way to write a unit of a dimension, in the order of letters; none for a dimension that is unknown.
 
     >>> unit_names("mm2")
-    ['mm2']
+    ['mm2', 'um2']
     """
     bases = [unit for unit, (found, _) in _UNIT.items() if found == dimension]
     prefixed = sorted({prefix + unit for prefix in _PREFIX for unit in bases})

@@ -47,7 +47,8 @@ class Cluster(Spec):
     clock: Frequency
     """The clock at which they run."""
     matrix: dict[str, MatrixPath] = Field(min_length=1)
-    """Matrix paths by name. `native` must be there; `legacy` is the older path of a chip that keeps one."""
+    """Matrix paths by name. `native` must be there; `legacy` is the older path of a chip that keeps one,
+    `half` that with 16-bit accumulators where it has another rate."""
     vector: VectorEngine
     """The vector engine of one cluster."""
     sram: LocalSram

@@ -57,6 +57,8 @@ class Sram(Spec):
     """How it is shared out; None leaves all of it to activations that do not fit into the local SRAM."""
     kv_store: ChosenCapacity | None = None
     """Bytes reserved for the KV cache, instead of a share of the split."""
+    kv_sinks: Annotated[int, Field(ge=0)] = 0
+    """First tokens that the KV store never gives up; a sliding window that has passed them does not read them."""
 
     @model_validator(mode="after")
     def _kv_store_fits(self) -> Sram:

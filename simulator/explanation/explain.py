@@ -35,6 +35,8 @@ class Explanation:
     """The numbers that change the latency when 20 % smaller or larger, the largest swing first."""
     no_effect: tuple[Lever, ...]
     """The numbers that do not."""
+    fixed: tuple[Lever, ...]
+    """The numbers that no rule of the specs lets change by so little."""
     ranges: tuple[Sensitivity, ...]
     """Numbers whose notes give a range that changes the latency, at the ends of it, the largest swing first."""
     advice: Advice | None
@@ -68,6 +70,7 @@ class Explanation:
             "step_fraction": STEP,
             "tornado": [_sensitivity_dict(item) for item in self.tornado],
             "no_effect": [lever.name for lever in self.no_effect],
+            "fixed": [lever.name for lever in self.fixed],
             "ranges": [_sensitivity_dict(item) for item in self.ranges],
             "advice": None if self.advice is None else _advice_dict(self.advice),
         }  # fmt: skip
@@ -98,12 +101,14 @@ def explain(result: Result, *, engine: EngineName = "auto", progress: Progress |
     bars = tornado(levers, variants, on_lever)
     ranges = over_ranges(levers, variants, on_lever)
     best = advice(result, bars, variants, chosen)
-    idle = {item.lever.name for item in bars if not item.has_effect}
+    fixed = {item.lever.name for item in bars if item.is_fixed}
+    idle = {item.lever.name for item in bars if not item.has_effect} - fixed
     return Explanation(
         result=result,
         parts=latency_parts(result.timeline, result.frame.release, chosen),
         tornado=tuple(item for item in bars if item.has_effect),
         no_effect=tuple(lever for lever in levers if lever.name in idle),
+        fixed=tuple(lever for lever in levers if lever.name in fixed),
         ranges=tuple(ranges),
         advice=best,
         num_simulated=variants.num_simulated,

@@ -134,3 +134,4 @@ def _candidates(lever: Lever, wanted: float) -> Iterator[float]:
     yield nearest if nearest != present else present + step
     if present < 1 < wanted:
         yield 1.0
+    yield present * 2 if wanted > present else present / 2  # such as pins, which come in channels

@@ -37,6 +37,12 @@ class Sensitivity:
         return self.swing_ticks > self.rounding_ticks or None in {self.low.latency_ticks, self.high.latency_ticks}
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether no other value near it was allowed; a zero, of which any fraction is zero, is not meant."""
+        present = self.lever.number.value
+        return present != 0 and self.low.value == self.high.value == present
+
+    @property
     def better(self) -> Change:
         """The end with the lower latency."""
         return min((self.low, self.high), key=lambda change: _ticks(change, self.base_ticks))

@@ -62,6 +62,7 @@ def self_attention(
                 kv_heads=sizes.kv_heads,
                 head_dim=sizes.head_dim,
                 context=largest(attention.cached_keys, cached_rows),
+                window=attention.window,
             )
         )
         edges += [("rope", "cache_write"), ("v", "cache_write"), ("cache_write", "attention")]

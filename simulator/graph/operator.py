@@ -233,7 +233,9 @@ class CacheWrite(_Named):
     kv_heads: Size
     head_dim: Size
     context: Size
-    """Tokens in the cache once the new ones are there."""
+    """Tokens in the cache once the new ones are there, at most those of the window."""
+    window: Size | None = None
+    """The most tokens that the next one sees; None for no limit."""
 
     @property
     def token_elements(self) -> Size:

@@ -32,11 +32,13 @@ def kept_of(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None 
         platform: chip and runtime.
         kind: of every model of a family, all models of a kind having as many layers; None for one model.
     """
+    chip = platform.chip
     room = {what: sum(size_bytes for _, size_bytes in platform.kept_room(what)) for what in ("weights", "kv")}
     kept: dict[str, Any] = {}
     if room["kv"] > 0:
         kept["kv_token_bytes"] = cache_token_bytes(phases, platform, kind)
         kept["kv_tokens"] = room["kv"] // largest(kept["kv_token_bytes"], 1)
+        kept["kv_sinks"] = max(level.kv_sinks for level in (chip.cluster.sram, *chip.sram.values()))
         kept["far_kv"] = platform.far_share("kv")
     if room["weights"] > 0:
         kept["weight_bytes"] = _matrix_bytes(phases, platform, kind)

@@ -98,6 +98,8 @@ class Kept:
 
     kv_tokens: Size = 0
     """Newest tokens of which every layer keeps keys and values."""
+    kv_sinks: int = 0
+    """Of them the first of all, which stay for ever."""
     kv_token_bytes: Size = 0
     """Keys and values of one token in all layers."""
     far_kv: float = 0.0
@@ -161,7 +163,8 @@ def kernel_work(
             on_matrix, on_vector, converting = _expert_cycles(touched, body, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
         elif isinstance(operator, Attention):
-            held = platform.cache_bytes(smallest(operator.cached_keys, kept.kv_tokens) * operator.key_elements)
+            seen_tokens = _seen_in_store(operator.cached_keys, operator.window, kept)
+            held = platform.cache_bytes(seen_tokens * operator.key_elements)
             cache_read = cache_read + platform.cache_bytes(operator.cache_elements) - held
             from_sram = from_sram + whole(kept.far_kv * held)
             dtype = platform.attention_multiplied_in(body)
@@ -175,8 +178,9 @@ def kernel_work(
         elif isinstance(operator, Embedding):
             late = late + operator.output_elements * body.activation_bytes
         elif isinstance(operator, CacheWrite):
-            # The newest tokens stay; those that no longer fit leave for DRAM.
-            leaving = smallest(largest(operator.context - kept.kv_tokens, 0), operator.tokens)
+            # The newest tokens stay; those that no longer fit leave for DRAM while they may still be seen.
+            beyond = operator.context - _seen_in_store(operator.context, operator.window, kept)
+            leaving = smallest(beyond, operator.tokens)
             cache_write = cache_write + platform.cache_bytes(leaving * operator.token_elements)
             vector = vector + _cache_quantise_cycles(operator, body, platform)
     return KernelWork(
@@ -198,6 +202,19 @@ def kernel_work(
         early_bytes=early,
         has_router=any(isinstance(operator, Elementwise) and operator.kind == "routing" for operator in operators),
     )
+
+
+def _seen_in_store(seen_tokens: Size, window: Size | None, kept: Kept) -> Size:
+    """How many of the tokens that attention sees are in the KV store.
+
+    A sliding window that is full has passed the sinks: they take room and are not seen.
+    """
+    in_store: Size = smallest(seen_tokens, kept.kv_tokens)
+    if window is None or kept.kv_sinks == 0:
+        return in_store
+    newest = smallest(seen_tokens, largest(kept.kv_tokens - kept.kv_sinks, 0))
+    seen_in_store: Size = choose(seen_tokens < window, in_store, newest)
+    return seen_in_store
 
 
 def _merged(operators: list[Operator]) -> list[Operator]:

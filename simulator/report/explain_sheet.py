@@ -155,6 +155,8 @@ def _remarks(explanation: Explanation, small: Sequence[Sensitivity]) -> Iterable
     if explanation.no_effect:
         kept = {item.lever.name for item in explanation.tornado}
         yield f"No effect: {', '.join(_folded([lever.name for lever in explanation.no_effect], kept))}."
+    if explanation.fixed:
+        yield f"Cannot be changed by so little: {', '.join(lever.name for lever in explanation.fixed)}."
     base_ticks = explanation.parts.latency_ticks
     both = [item for item in explanation.tornado if _is_quicker_both_ways(item)]
     if both:

@@ -89,8 +89,26 @@ def runtime_sheet(runtime: Runtime, width: int = WIDTH) -> str:
         pairs(facts),
         number_table("Launch", numbers, launch),
         kernels,
+        *_tile_table(runtime, numbers),
     ]
     return rendered([*parts, uncertain_list(numbers)], width)
+
+
+def _tile_table(runtime: Runtime, numbers: Mapping[str, Number]) -> list[RenderableType]:
+    """What is particular about the tiles of kernels and about conversion, if anything is."""
+    table = new_table(
+        "Tiles and conversion", "precision", "least rows >", "columns >", "cost of a tile >", "splits the depth",
+        "converts weights", "quantises",
+    )  # fmt: skip
+    for name, kernel in runtime.kernels.items():
+        cells = [
+            "" if getattr(kernel, field) is None else numbers[f"kernels.{name}.{field}"].text
+            for field in ("least_tile_rows", "tile_columns", "tile_cost")
+        ]
+        words = ["yes" if kernel.splits_depth else "no", kernel.converts_weights, kernel.quantises]
+        if any(cells) or words != ["yes", "per_load", "inside"]:
+            table.add_row(name, *cells, *(word.replace("_", " ") for word in words))
+    return [table] if table.row_count else []
 
 
 def workload_sheet(workload: Workload, width: int = WIDTH) -> str:

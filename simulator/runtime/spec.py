@@ -18,8 +18,8 @@ from simulator.terms import Fusion, PhaseName
 class Kernel(Spec):
     """How a runtime multiplies matrices of one precision."""
 
-    path: Literal["native", "legacy"]
-    """The matrix path of the chip that the kernel uses (`legacy` falls back to `native` where there is none)."""
+    path: Literal["native", "legacy", "half"]
+    """The matrix path of the chip that the kernel uses; the others fall back to `native` where there is none."""
     dtype: Dtype
     """What the multiplication runs in on a chip that has it; otherwise the chip's 16-bit format."""
     achieved_fraction: Fraction

@@ -54,6 +54,6 @@ def _precisions(setup: Setup) -> set[str]:
 def _paths(setup: Setup) -> set[str]:
     """Matrix paths of the chip that the kernels take."""
     runtime, chip_paths = setup.runtime, setup.chip.cluster.matrix
-    wanted = {runtime.causal_attention.path, runtime.full_attention.path}
+    wanted: set[str] = {runtime.causal_attention.path, runtime.full_attention.path}
     wanted |= {kernel.path for name, kernel in runtime.kernels.items() if name in _precisions(setup)}
     return {name if name in chip_paths else "native" for name in wanted}

@@ -57,6 +57,7 @@ DRAM_PEAKS = {
     "hypo-decode": 512 / 8 * 8.533,
     "hypo-phase": 256 / 8 * 8.533,
     "hypo-moe": 273,
+    "hypo-int8": 204.8,
 }
 
 # Published dense rate in TOPS or TFLOPS, 2 operations per MAC; what was published sparse is halved here.

@@ -55,6 +55,11 @@ def bytes_per_s(memory: Memory, access: Access, **overheads: Any) -> float:
         (LPDDR5, Access("one-bank", 512), 512 / (113.5 * NS)),
         # a written one is closed 34 ns later: 18 + 5 + 2.5 + 34 = 59.5 ns, 18 ns to close
         (LPDDR5, Access("one-bank", 64, 1.0), 64 / (77.5 * NS)),
+        # a window of 30 ns opens a row in 7.5 ns, rows 8 ns apart in 8
+        (LPDDR5.model_copy(update={"t_faw": 30e-9}), Access("random", 64), 64 / (7.5 * NS)),
+        (LPDDR5.model_copy(update={"t_rrd": 8e-9}), Access("random", 64), 64 / (8 * NS)),
+        # 4 banks of 60 ns give a row in 15 ns, and their 4 groups a burst in 5 ns
+        (LPDDR5.model_copy(update={"banks": 4}), Access("random", 64), 64 / (15 * NS)),
         # half of a burst is thrown away
         (LPDDR5, Access("random", 16), 16 / (5 * NS)),
         # 3 KiB are two rows: 40 us of activations are nothing beside 240 ns of data

@@ -16,17 +16,10 @@ from simulator.lowering import Demand, Platform, lower
 from simulator.lowering.lower import one_after_another
 from simulator.simulation.result import Result
 
-A100 = {
-    "clusters.gpu.count": 108, "clusters.gpu.clock": "1.41 GHz", "clusters.gpu.vector.lanes": 64,
-    "dram.width_bits": 5120, "dram.rate": "3186 MT/s", "dram.sustained_fraction": 0.81, "sram.l2.capacity": "40 MiB",
-    "host.clock": "3 GHz",
-}  # fmt: skip
-"""What an A100 80GB has otherwise than the GPU of Orin: one family, both with 1,024 FP16 MAC per cycle and SM."""
-
 
 def product_us(runtime: str, precision: str, rows: int) -> float:
     """Microseconds of y[rows, 12288] = x[rows, 4096] W on an idle A100, from its launch on."""
-    chip = simulator.load_chip("orin-agx-64gb", overrides=A100)
+    chip = simulator.load_chip("a100-80gb")
     platform = Platform(chip, simulator.load_runtime(runtime))
     graph = OperatorGraph("product", [MatMul("product", (), rows=rows, inputs=4096, outputs=12288)], [])
     phase = PhaseGraph("prefill", precision, rows, (Block(graph, 1),))

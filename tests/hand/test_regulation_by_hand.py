@@ -62,12 +62,12 @@ def test_memguard(engine: Engine, is_regulated: bool) -> None:
 
 
 def test_periods_begin_at_multiples_from_zero_on_whoever_starts_when(engine: Engine) -> None:
-    # From 0.99 ms on 1 MB until the period ends, then 2 MB of the next in 20 us.
+    # From 5.99 ms on 1 MB until the period ends, then 2 MB of the next in 20 us.
     builder = dram(100 * GB_PER_S, "cpu")
     builder.budget("cpu", "dram", size_bytes=2 * MB, period_ticks=1 * MS)
     builder.transfer(["dram"], size_bytes=3 * MB, master="cpu")
-    builder.stream("once", offset_ticks=990 * US)
-    assert ends(run(engine, builder)) == {0: 1 * MS + 20 * US}
+    builder.stream("once", offset_ticks=5990 * US)
+    assert ends(run(engine, builder)) == {0: 6 * MS + 20 * US}
 
 
 def test_what_is_left_of_a_period_is_lost(engine: Engine) -> None:

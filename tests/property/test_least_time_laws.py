@@ -276,7 +276,8 @@ class Run:
         )  # fmt: skip
         fewer = {VisionPhase: {"images": 1}, ActionPhase: {"steps": 2}}
         pipeline = tuple(phase.model_copy(update=fewer.get(type(phase), {})) for phase in workload.pipeline)
-        return build_graph(workload.model_copy(update={"pipeline": pipeline}))
+        graph = build_graph(workload.model_copy(update={"pipeline": pipeline}))
+        return replace(graph, trace=None)  # the least time is that of the expected number of experts
 
 
 RUNS = [
@@ -288,6 +289,8 @@ RUNS = [
     Run("llama3.2-3b", "thor-t5000", "nvfp4", 64, 2),
     Run("olmoe-1b-7b", "thor-t5000", "nvfp4", 64, 2),
     Run("qwen3-30b-a3b", "thor-t5000", "nvfp4", 64, 1),
+    # experts that are fetched early may have come by the time they are wanted
+    Run("olmoe-1b-7b", "hypo-moe", "nvfp4", 64, 2, tightness=0.85),
     Run("llama2-7b", "thor-u", "w4a16", 64, 1),
     Run("alpamayo-1.5-10b", "thor-t5000", None, 64, 1),
     Run("pi0.5", "thor-t5000", {"vision": "fp8", "prefill": "fp8", "action": "fp8"}, 64, None),

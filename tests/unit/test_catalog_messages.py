@@ -197,7 +197,7 @@ def test_a_wrong_chip_is_told_with_file_line_field_rule_and_value(
             "tokens: 8, precision: fp17",
             (
                 "workloads/words.yaml:17  pipeline.1.precision: must be one of fp32, fp16, bf16, fp8, w8a8, "
-                'w8a16, w4a16, nvfp4, mxfp8, got "fp17"'
+                'w8a16, w4a16, w4a8, nvfp4, mxfp4, mxfp8, int8, int4, q8_0, q4_0, got "fp17"'
             ),
         ),
         ("kv_heads: 2", "kv_heads: 3", "workloads/words.yaml:9  decoder.kv_heads: must divide heads (4), got 3"),

@@ -233,10 +233,11 @@ def test_help_shows_examples_on_lines_of_their_own_and_every_option(run: Run) ->
         ),
         ((*ALONE, "--prompt", "0"), "Error: Invalid value for '--prompt': 0 is not in the range x>=1.\n"),
         (("alpamayo-thor-10h",), '  Hint: did you mean "alpamayo-thor-10hz"?\n'),
-        ((*ALONE, "--runtime", "tensorrt"), '  Hint: did you mean "tensorrt-edge-llm"?\n'),
+        ((*ALONE, "--runtime", "tensorrt-edge"), '  Hint: did you mean "tensorrt-edge-llm"?\n'),
         (
             (*ALONE, "--precision", "fp5"),
-            "Error: precision: must be one of fp32, fp16, bf16, fp8, w8a8, w8a16, w4a16, nvfp4, mxfp8, got \"fp5\"\n"
+            "Error: precision: must be one of fp32, fp16, bf16, fp8, w8a8, w8a16, w4a16, w4a8, nvfp4, mxfp4, mxfp8, "
+            'int8, int4, q8_0, q4_0, got "fp5"\n'
             '  Hint: did you mean "fp8"?\n',
         ),
         (

@@ -162,7 +162,8 @@ TRANSFER_US = 2 * 3 * 16 * 4096 * 2 / 1e9 * 1e6
 def decode_us(hit_rate: float | None, launch_us: float, ahead: int = 1) -> float:
     """A decoded token on a DRAM of 1 GB/s with engines that take no time, and a pause before every kernel."""
     fields = with_unit(slots=10**4, port=None, hit_rate=hit_rate, ahead=ahead).chip.model_dump()
-    fields["dram"] |= {"width_bits": number(8), "rate": number("1 GT/s"), "sustained_fraction": number(1)}
+    fields["dram"] = {"type": "test", "width_bits": number(8), "rate": number("1 GT/s"), "capacity": number("1 GB"),
+                      "sustained_fraction": number(1)}  # fmt: skip
     cluster = fields["clusters"]["gpu"]
     cluster |= {"clock": number("1 GHz")}
     cluster["vector"] = {"lanes": number(1e12), "special_per_cycle": number(1e12)}

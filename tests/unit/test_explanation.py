@@ -129,6 +129,16 @@ def test_a_fraction_ends_at_one(tiny_catalogue: Any) -> None:
     assert bar.gain_fraction == pytest.approx(1 - 0.9, rel=1e-3)  # no more than it can really save
 
 
+def test_pins_that_come_in_channels_are_halved_and_doubled() -> None:
+    """The DRAM of Orin has 16 channels of 16 pins, and no rule of it allows 205 or 307 pins."""
+    result = simulator.run("orin-agx-64gb", "qwen3-0.6b", prompt_tokens=8, decode_tokens=1)
+    explanation = simulator.explain(result)
+    width = bars(explanation)["dram.width_bits"]
+    assert (width.low.value, width.high.value) == (128, 512)
+    assert 0 < width.gain_fraction <= bars(explanation)["dram.rate"].gain_fraction + 0.01
+    assert explanation.fixed == ()
+
+
 def test_a_change_with_which_nothing_fits_is_an_effect_and_says_why(tiny_catalogue: Any) -> None:
     with pytest.raises(simulator.Infeasible) as caught:
         result_of(tiny_catalogue, {"dram.capacity": "1 B"})
@@ -273,7 +283,7 @@ def test_the_dictionary_has_the_promised_keys_and_its_parts_sum_up(tiny_catalogu
     assert tree["schema"] == "roadline.explain/1"
     assert tree.keys() == {"schema", "name", "chip", "workload", "runtime", "precision", "engine", "latency_s",
                            "deadline_s", "simulations", "attribution", "phases", "critical_path", "step_fraction",
-                           "tornado", "no_effect", "ranges", "advice"}  # fmt: skip
+                           "tornado", "no_effect", "fixed", "ranges", "advice"}  # fmt: skip
     # Seconds are whole picoseconds, so they sum up exactly when counted so.
     ticks = [round(seconds * 1e12) for seconds in tree["attribution"].values()]
     assert sum(ticks) == round(tree["latency_s"] * 1e12) == explanation.result.frame.latency_ticks

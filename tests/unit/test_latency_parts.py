@@ -170,7 +170,7 @@ def test_on_the_catalogue_parts_sum_to_the_tick_and_agree_with_the_attribution(n
     assert found["compute"] == causes["matrix"]
     assert found["launch"] == causes["launch"] + causes["host"]
     assert found["waiting for other releases"] == causes["queue"] + causes["wait"]
-    moved = causes["weights"] + causes["kv cache"] + causes["activations"] + causes["contention"]
+    moved = sum(causes[name] for name in ("weights", "kv cache", "activations", "experts", "contention"))
     assert found["DRAM"] + found["NoC"] + found["waiting for other masters"] == moved
     assert found["waiting for other masters"] <= causes["contention"]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 import simulator
+from simulator.catalog import Catalog
 from simulator.errors import SpecError
 from simulator.precision import PRECISIONS, precision
+from simulator.simulation.setup import resolve
 
 
 @pytest.mark.parametrize(
@@ -72,3 +74,12 @@ def test_the_head_may_have_the_precision_of_the_body() -> None:
 def test_a_precision_that_cannot_be_is_refused(choice: dict[str, str], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         simulator.run("thor-t5000", "qwen3-0.6b", precision="nvfp4", **choice)  # type: ignore[arg-type]
+
+
+def test_a_scenario_may_choose_the_precisions_of_cache_and_head() -> None:
+    scenario = simulator.load_scenario("int8-native")
+    assert scenario.kv_precision == "int8"
+    chosen = scenario.model_copy(update={"head_precision": "body"})
+    kept = resolve(scenario, Catalog()).runtime
+    assert (kept.kv_precision, kept.head_precision) == ("int8", "fp16")
+    assert resolve(chosen, Catalog()).runtime.head_precision == "body"

@@ -85,7 +85,7 @@ def test_a_guaranteed_share_protects_the_accelerator_from_greedy_masters(tmp_pat
     guarded = simulator.run_scenario(path, overrides={"masters.gpu.minimum_share": 0.9}, checks=True)
     alone = simulator.run_scenario(small(tmp_path))
     assert alone.latency_s < guarded.latency_s < 1.12 * alone.latency_s
-    assert fair.latency_s > 2 * alone.latency_s
+    assert fair.latency_s > 1.9 * alone.latency_s  # launches wait for nobody
 
 
 def test_two_streams_share_the_chip_and_each_is_accounted_for(tmp_path: Path) -> None:

@@ -189,6 +189,8 @@ def test_the_range_of_a_guess_is_what_its_note_states(note: str | None, stated: 
         (6.4e9, "T/s", "(range 5500 to 7500 MT/s)", (5.5e9, 7.5e9)),
         (6.4e9, "T/s", "(range 5500 to 7500)", (5.5e9, 7.5e9)),
         (60e-6, "s", "(range 35-106 us)", (35e-6, 106e-6)),
+        (1e-5, "s", "(range 0 s to 10 ms)", (0, 10e-3)),
+        (828.75e6, "Hz", "(range 816 MHz to 1.02 GHz)", (816e6, 1.02e9)),
         (15.75e9, "B/s", "lanes assumed (range 4 to 8)", None),  # of lanes: no unit makes 15.75e9 B/s lie in it
         (0.5, None, "(range 0.6 to 0.8)", None),
         (0.5, None, "measured in 3 to 4 runs", None),
