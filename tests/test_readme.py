@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def shown(command: str) -> list[str]:
+def shown(command: str, as_what: str = "output") -> list[str]:
     """The lines that the README shows as the output of a command."""
-    match = re.search(rf"<!-- output: {re.escape(command)} -->\n```\n(.*?)```", README, flags=re.DOTALL)
+    match = re.search(rf"<!-- {as_what}: {re.escape(command)} -->\n```\n(.*?)```", README, flags=re.DOTALL)
     assert match, f"the README shows no output of {command}"
     return match[1].splitlines()
 
@@ -34,6 +34,16 @@ def test_an_output_in_the_readme_is_what_the_command_prints(
         return [re.sub(r"tasks in .*|^time: .*", "tasks", line) for line in text]
 
     assert without_wall_time(lines) == without_wall_time(printed)
+
+
+@pytest.mark.parametrize("command", re.findall(r"<!-- part of the output: roadline (.*?) -->", README))
+def test_a_part_of_an_output_in_the_readme_is_in_what_the_command_prints(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command.split()) == 0
+    lines = shown(f"roadline {command}", "part of the output")
+    assert len(lines) > 1
+    assert "\n".join(lines) in capsys.readouterr().out
 
 
 def test_the_python_example_of_the_readme_runs() -> None:

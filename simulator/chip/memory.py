@@ -37,7 +37,7 @@ class Split(Spec):
     @model_validator(mode="after")
     def _at_most_all(self) -> Split:
         if self.total > 1 + SHARE_ROUNDING:
-            raise ValueError(f"split: shares must sum to at most 1, got {self.total:g}")
+            raise ValueError(f"must have shares that sum to at most 1, got {self.total:g}")
         return self
 
 
@@ -69,8 +69,8 @@ class Sram(Spec):
         others = 0.0 if self.split is None else self.split.total
         room = (1 - others) * self.capacity.value
         if self.kv_store > room * (1 + SHARE_ROUNDING):
-            left = f"what the split leaves of {self.capacity.value:g} B" if others else "the capacity"
-            raise ValueError(f"kv_store: must be at most {left}, {room:g} B, got {self.kv_store:g} B")
+            left = f"what the split leaves of {_mib(self.capacity.value)}" if others else "the capacity"
+            raise ValueError(f"kv_store: must be at most {left}, {_mib(room)}, got {_mib(self.kv_store)}")
         return self
 
     def part(self, fraction: float) -> Sram:
@@ -91,6 +91,10 @@ class Sram(Spec):
         if self.split is not None:
             return int(self.split.activations * self.capacity.value)
         return int(self.capacity.value - (self.kv_store or 0))
+
+
+def _mib(size_bytes: float) -> str:
+    return f"{size_bytes / 2**20:g} MiB"
 
 
 class LocalSplit(Split):

@@ -59,7 +59,7 @@ class Reconfiguration(Spec):
     @model_validator(mode="after")
     def _names_agree(self) -> Reconfiguration:
         if (self.order is None) == (self.rule is None):
-            raise ValueError("must have either an order or a rule")
+            raise ValueError(f"must have either an order or a rule, got {'both' if self.rule else 'neither'}")
         chosen = self.order or {}
         named = {f"order.{phase}": mode for phase, mode in chosen.items()}
         if self.rule is not None:

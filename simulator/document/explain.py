@@ -17,7 +17,7 @@ from simulator.errors import nearest
 from simulator.units import written
 
 _HINT: Final = "\n  Hint: "
-_NAMED_FIELD: Final = re.compile(r"([a-z_]+): (.*)", re.DOTALL)
+_NAMED_FIELD: Final = re.compile(r"([a-z_]+)((?:\.[\w-]+)*): (.*)", re.DOTALL)
 
 _RULES: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     "missing": lambda context: "must be given",
@@ -76,8 +76,8 @@ def _complaint(detail: ErrorDetails, document: Document, spec_type: type[BaseMod
     path = _path(detail, document.tree)
     parent = path[:-1]
     if kind == "value_error":
-        field, rule, hint = _split(str(context["error"]), document, spec_type, path)
-        path = (*path, field) if field else path
+        below, rule, hint = _split(str(context["error"]), document, spec_type, path)
+        path = (*path, *below)
         return Complaint(_place(document, path), path, rule, hint)
     if kind in {"missing", "union_tag_not_found"}:
         return Complaint(
@@ -131,13 +131,15 @@ def _fields(document: Document, spec_type: type[BaseModel], path: KeyPath) -> di
     return children(annotation, value)
 
 
-def _split(message: str, document: Document, spec_type: type[BaseModel], path: KeyPath) -> tuple[str, str, str | None]:
-    """The field that a rule of a whole mapping begins with (or nothing), the rule, and its hint."""
+def _split(
+    message: str, document: Document, spec_type: type[BaseModel], path: KeyPath
+) -> tuple[KeyPath, str, str | None]:
+    """The path below a mapping that a rule of it begins with (or nothing), the rule, and its hint."""
     fact, _, hint = message.partition(_HINT)
     named = _NAMED_FIELD.fullmatch(fact)
     if named and named[1] in _fields(document, spec_type, path):
-        return named[1], named[2], hint or None
-    return "", fact, hint or None
+        return (named[1], *named[2].split(".")[1:]), named[3], hint or None
+    return (), fact, hint or None
 
 
 def _listed(expected: object) -> str:

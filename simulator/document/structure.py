@@ -37,6 +37,8 @@ def member_for(annotation: Any, value: Any) -> Any:
     if get_origin(annotation) not in {Union, types.UnionType} or not isinstance(value, Mapping):
         return annotation
     for member in map(plain_type, get_args(annotation)):
+        if not is_model(member):
+            continue
         for name, field in member.model_fields.items():
             if get_origin(field.annotation) is Literal and get_args(field.annotation) == (value.get(name),):
                 return member

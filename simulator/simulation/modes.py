@@ -5,7 +5,7 @@ The frame of a run is compared with the same frame where the chip is in one mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from simulator.lowering import flop_per_byte, modes_of
 from simulator.metrics.attribution import Attribution
 from simulator.metrics.latency import ReleaseLatency, release_latency, slowest_frame
 from simulator.simulation.setup import Setup, demands_of, to_program
+from simulator.terms import PhaseName
 from simulator.units import ticks_to_seconds
 
 MOST_TASKS: Final = 20_000_000
@@ -84,28 +85,38 @@ def mode_gains(
     fixed = _fixed_frames(setup, engine) if num_tasks <= MOST_TASKS else {}
     found = {mode: run for mode, run in fixed.items() if run is not None}
     best = min(found, key=lambda mode: found[mode].latency_ticks, default=None)
-    switch_ticks = [_switch_ticks(attribution, phase.name) for phase in phases]
+    switch_ticks = {phase.name: _switch_ticks(attribution, phase.name) for phase in phases}
+    follows = _following([(phase.name, demand.platforms[phase.name].die) for phase in phases])
     rows = []
-    for number, phase in enumerate(phases):
-        around = switch_ticks[number] + switch_ticks[(number + 1) % len(phases)]
+    for phase in phases:
         mode, break_even_s = modes[phase.name], None
         if best is not None and mode != best:
-            own_ticks = _phase_ticks(frame, phase.name) - switch_ticks[number]
+            own_ticks = _phase_ticks(frame, phase.name) - switch_ticks[phase.name]
             saved = 1 - own_ticks / max(_phase_ticks(found[best], phase.name), 1)
+            around = switch_ticks[phase.name] + switch_ticks[follows[phase.name]]
             break_even_s = ticks_to_seconds(round(around / saved)) if saved > 0 else None
         rows.append(
             PhaseMode(
-                phase.name, mode, flop_per_byte(phase, platform), ticks_to_seconds(switch_ticks[number]), break_even_s
+                phase.name, mode, flop_per_byte(phase, platform), ticks_to_seconds(switch_ticks[phase.name]),
+                break_even_s,
             )
-        )
+        )  # fmt: skip
+    fixed_s = {mode: None if run is None else ticks_to_seconds(run.latency_ticks) for mode, run in fixed.items()}
     return ModeGains(
         phases=tuple(rows),
-        num_switches=sum(rows[number - 1].mode != row.mode for number, row in enumerate(rows)),
+        num_switches=sum(modes[before] != modes[after] for before, after in follows.items()),
         latency_s=ticks_to_seconds(frame.latency_ticks),
-        fixed_s={mode: None if run is None else ticks_to_seconds(run.latency_ticks) for mode, run in fixed.items()}
-        if fixed
-        else None,
+        fixed_s=fixed_s or None,
     )
+
+
+def _following(die_of_phase: Sequence[tuple[PhaseName, int]]) -> dict[PhaseName, PhaseName]:
+    """The phase that comes next on the same die: after the last of a frame the first of the next frame."""
+    follows: dict[PhaseName, PhaseName] = {}
+    for die in {die for _, die in die_of_phase}:
+        here = [phase for phase, on_die in die_of_phase if on_die == die]
+        follows |= dict(zip(here, [*here[1:], here[0]], strict=True))
+    return follows
 
 
 def _fixed_frames(setup: Setup, engine: EngineName) -> dict[str, ReleaseLatency | None]:

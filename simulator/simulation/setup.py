@@ -231,20 +231,11 @@ def demands_of(setup: Setup) -> list[Demand]:
 
 def _platforms(setup: Setup) -> dict[Place, Platform]:
     """The places that streams use, each divided among as many frames as may run there at the same time."""
-    chip, num_dies = setup.chip, setup.chip.dies.count if setup.chip.dies else 1
+    chip = setup.chip
     tenants: dict[Place, int] = {}
     for stream in setup.streams:
-        if stream.partition and stream.partition not in chip.partitions:
-            known = ", ".join(chip.partitions) or "none"
-            raise SpecError(
-                f'streams.{stream.name}.partition: must name one of the partitions of chip {chip.name} ({known}), '
-                f'got "{stream.partition}"', hint=nearest(stream.partition, chip.partitions),
-            )  # fmt: skip
+        _check_places(stream, chip)
         for place in dict.fromkeys(stream.place(phase.phase) for phase in stream.workload.pipeline):
-            if not 0 <= place.die < num_dies:
-                raise SpecError(
-                    f"streams.{stream.name}.die: must be from 0 to {num_dies - 1} on chip {chip.name}, got {place.die}"
-                )
             tenants[place] = tenants.get(place, 0) + stream.in_flight
     of_whole_die = {place.die for place in tenants if not place.partition}
     for place in tenants:
@@ -258,6 +249,27 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
         place: Platform(seen_from(chip, place), setup.runtime, count, found[place], die=place.die)
         for place, count in tenants.items()
     }
+
+
+def _check_places(stream: Stream, chip: Chip) -> None:
+    """Refuses a stream that names a partition, a die or a phase that is not there."""
+    where, names = f"streams.{stream.name}", [phase.phase for phase in stream.workload.pipeline]
+    if stream.partition and stream.partition not in chip.partitions:
+        raise SpecError(
+            f"{where}.partition: must name one of the partitions of chip {chip.name} "
+            f'({", ".join(chip.partitions) or "none"}), got "{stream.partition}"',
+            hint=nearest(stream.partition, chip.partitions) if chip.partitions else None,
+        )
+    unknown = [phase for phase in (() if isinstance(stream.die, int) else stream.die) if phase not in names]
+    if unknown:
+        raise SpecError(
+            f"{where}.die: must name phases of workload {stream.workload.name} ({', '.join(names)}), got {unknown[0]}"
+        )
+    num_dies = chip.dies.count if chip.dies else 1
+    for phase in names:
+        if not 0 <= (die := stream.place(phase).die) < num_dies:
+            rule = f"must be from 0 to {num_dies - 1}" if num_dies > 1 else "must be 0"
+            raise SpecError(f"{where}.die: {rule} on chip {chip.name}, got {die} for {phase}")
 
 
 def _stream(name: str, spec: StreamSpec, catalog: Catalog, duration_ticks: int) -> Stream:

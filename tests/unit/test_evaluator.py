@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from simulator.catalog import Catalog
+from simulator.catalog import Catalog, load_chip, load_runtime
+from simulator.chip import Chip
 from simulator.errors import Infeasible
 from simulator.exploration.evaluator import Evaluator
 from simulator.exploration.space import Space
@@ -42,6 +44,46 @@ def test_points_simulated_together_need_what_each_needs_alone_and_never_less_tha
         assert isinstance(found, dict)
         assert all(found[key] >= bounds[key][index] for key in KEYS)
         assert found["memory_bytes"] == bounds["memory_bytes"][index]
+
+
+def keeping() -> Chip:
+    """Mach M100 that keeps weights and KV in its shared SRAM, a part of either behind its port."""
+    split = {"activations": 0.2, "weights": 0.02, "kv": 0.001}
+    return load_chip("mach-m100").with_values({"sram.ccb.split": split, "sram.ccb.bandwidth": "1 TB/s"})
+
+
+def by_order() -> Chip:
+    """The re-configurable chip with an order instead of its rule, and slow switches."""
+    order = {"prefill": "prefill", "decode": "decode"}
+    return load_chip("hypo-phase").with_values(
+        {"reconfiguration.rule": None, "reconfiguration.order": order, "reconfiguration.latency": "1 ms"}
+    )
+
+
+@pytest.mark.parametrize("chip", [keeping(), load_chip("hypo-phase"), by_order()], ids=["keeps", "rule", "order"])
+def test_a_chip_that_keeps_something_or_changes_its_mode_is_bounded_and_simulated_alike(
+    evaluator: Evaluator, space: Space, chip: Chip
+) -> None:
+    on_chip = replace(evaluator, chip=chip, runtime=load_runtime("dataflow"))
+    rows = range(0, len(space), 3)
+    points = [space.point(index) for index in rows]
+    bounds = on_chip.bounds(space.columns)
+    for index, point, found in zip(rows, points, on_chip.simulate_many(points), strict=True):
+        assert found == on_chip.simulate(point)
+        assert isinstance(found, dict)
+        assert all(found[key] >= bounds[key][index] for key in KEYS)
+        assert found["total_s"] < 3 * bounds["total_s"][index]
+
+
+def test_a_search_counts_the_switches_of_a_chip_with_an_order(evaluator: Evaluator, space: Space) -> None:
+    """Two switches of a millisecond are in the latencies and in the bounds."""
+    slow = replace(evaluator, chip=by_order(), runtime=load_runtime("dataflow"))
+    quick = replace(slow, chip=slow.chip.with_values({"reconfiguration.latency": "0 s"}))
+    point = space.point(0)
+    for key, seconds in (("prefill_s", 1e-3), ("decode_s", 1e-3), ("total_s", 2e-3)):
+        assert slow.simulate(point)[key] - quick.simulate(point)[key] == pytest.approx(seconds, rel=1e-9)
+        gap = slow.bounds(space.columns)[key][0] - quick.bounds(space.columns)[key][0]
+        assert gap == pytest.approx(seconds, rel=1e-6)
 
 
 def test_sizes_that_no_whole_number_holds_fit_no_memory(evaluator: Evaluator, space: Space) -> None:
