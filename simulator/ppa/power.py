@@ -93,9 +93,10 @@ class Meter:
             latency_ticks: from its arrival to its end.
             phase_ticks: the latency of each phase, by index of the phase.
         """
-        program, times = self.program, times_of_templates(self.program, job)
+        program = self.program
+        times = times_of_templates(program, job).astype(np.float64)
         names, phase = program.labels.phases, phase_of_templates(program)
-        parts_j = {part: float(energy @ times) for part, energy in self.of_templates.items()}
+        parts_j = {part: float(np.sum(energy * times)) for part, energy in self.of_templates.items()}
         tasks_j = np.sum(list(self.of_templates.values()), axis=0) * times
         of_phase = np.bincount(phase[phase != NONE], tasks_j[phase != NONE], minlength=len(names))
         return FrameEnergy(
