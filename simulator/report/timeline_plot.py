@@ -253,5 +253,11 @@ def _name_row(axes: Axes, window: _Window, name: str) -> None:
         axes.set_ylabel(name)
 
 
+_LEGEND_LETTERS = 62
+"""Letters of a legend that fit over the narrower of two columns."""
+
+
 def _legend_above(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=6, fontsize=9, borderpad=0.1, borderaxespad=0.1)
+    longest = max(len(label) for label in axes.get_legend_handles_labels()[1])
+    ncols = max(_LEGEND_LETTERS // (longest + 3), 1)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=ncols, fontsize=9, borderpad=0.1, borderaxespad=0.1)
