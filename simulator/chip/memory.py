@@ -37,7 +37,7 @@ class Split(Spec):
     @model_validator(mode="after")
     def _at_most_all(self) -> Split:
         if self.total > 1 + SHARE_ROUNDING:
-            raise ValueError(f"must have shares that sum to at most 1, got {self.total:g}")
+            raise ValueError(f"shares must sum to at most 1, got {self.total:g}")
         return self
 
 

@@ -120,6 +120,14 @@ def reserved_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, *, h
     return slots * _expert_bytes(phases)
 
 
+def pinned_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, trace: RouterTrace | None) -> int:
+    """Bytes of the experts that a static cache holds from the beginning."""
+    unit = platform.chip.routing
+    if trace is None or unit is None or unit.cache != "static":
+        return 0
+    return min(_cache_slots(phases, platform), trace.num_layers * trace.experts) * _expert_bytes(phases)
+
+
 def _counted(trace: RouterTrace, step_offsets: Ints, phases: Sequence[PhaseGraph], platform: Platform) -> Ints:
     """Touched and cached experts (shape: 2, layers, steps)."""
     unit = platform.chip.routing

@@ -17,7 +17,7 @@ from simulator.graph import PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
 from simulator.lowering.capacity import reads_cache
 from simulator.lowering.emit import Link
-from simulator.lowering.experts import ExpertTraffic, expert_traffic
+from simulator.lowering.experts import ExpertTraffic, expert_traffic, pinned_expert_bytes
 from simulator.lowering.kept import cache_token_bytes, context_tokens, filled_bytes, kept_of, pinned_bytes
 from simulator.lowering.kernel import Kept
 from simulator.lowering.platform import Platform
@@ -35,6 +35,8 @@ class Stage:
     kept: Kept
     experts: ExpertTraffic | None = None
     """Which experts it touches and finds, where a router trace tells."""
+    pinned_expert_bytes: int = 0
+    """Experts that are there from the beginning."""
 
 
 def modes_of(phases: Sequence[PhaseGraph], platform: Platform) -> dict[PhaseName, str]:
@@ -154,6 +156,7 @@ def _switch(before: Stage, after: Stage, tokens: int) -> list[Link]:
     platform = after.platform
     more_kv = int(filled_bytes(tokens, after.kept)) - int(filled_bytes(tokens, before.kept))
     more_weights = max(pinned_bytes(after.kept) - pinned_bytes(before.kept), 0)
+    more_weights += max(after.pinned_expert_bytes - before.pinned_expert_bytes, 0)
     latency_cycles = platform.switch_s * float(platform.resources.unit_clock_hz[platform.site.unit[platform.MODE_UNIT]])
     chain = [
         Link(NONE, 0.0, platform.STORE_ROUTE, max(-more_kv, 0), SWITCH),
@@ -178,7 +181,7 @@ def stages_of(graph: WorkloadGraph, platform: Platform, where: Mapping[PhaseName
         platforms.append(at.in_mode(modes[phase.name]) if phase.name in modes else at)
     experts = expert_traffic(phases, platforms, graph.trace)
     return [
-        Stage(phase, at, kept_of(phases, at), traffic)
+        Stage(phase, at, kept_of(phases, at), traffic, pinned_expert_bytes(phases, at, graph.trace))
         for phase, at, traffic in zip(phases, platforms, experts, strict=True)
     ]
 

@@ -81,9 +81,8 @@ def _modes(modes: ModeGains) -> list[RenderableType]:
     table = new_table("Modes", "phase", "mode", "FLOP/B >", "switch >", "break-even >")
     for phase in modes.phases:
         break_even = "" if phase.break_even_s is None else format_quantity(phase.break_even_s, "s")
-        table.add_row(
-            phase.phase, phase.mode, f"{phase.flop_per_byte:.3g}", format_quantity(phase.switch_s, "s"), break_even
-        )
+        intensity = f"{phase.flop_per_byte:,.0f}" if phase.flop_per_byte >= 100 else f"{phase.flop_per_byte:.3g}"
+        table.add_row(phase.phase, phase.mode, intensity, format_quantity(phase.switch_s, "s"), break_even)
     times = "once" if modes.num_switches == 1 else f"{modes.num_switches} times"
     lost = f"The chip changes its mode {times} per frame and loses {format_quantity(modes.switch_s, 's')} by it."
     if modes.num_switches == 0:

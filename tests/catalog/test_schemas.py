@@ -63,7 +63,7 @@ KEYWORDS: dict[str, Callable[[Any, Any, dict[str, Any], Valid], bool]] = {
         not isinstance(value, dict) or all(valid(value[key], rule[key]) for key in rule if key in value)
     ),
     "additionalProperties": lambda value, rule, rules, valid: (
-        not isinstance(value, dict) or all(rule is not False and valid(item, rule) for item in others(value, rules))
+        not isinstance(value, dict) or all(valid(item, rule) for item in others(value, rules))
     ),
     "propertyNames": lambda value, rule, _, valid: (
         not isinstance(value, dict) or all(valid(key, rule) for key in value)
@@ -78,7 +78,9 @@ def accepts(kind: Kind, tree: dict[str, Any]) -> bool:
     """Whether the schema of a kind accepts a file; a keyword that this test does not know is a KeyError."""
     root = json.loads(json.dumps(schema(kind)))
 
-    def valid(value: Any, rules: dict[str, Any]) -> bool:
+    def valid(value: Any, rules: dict[str, Any] | bool) -> bool:
+        if isinstance(rules, bool):
+            return rules
         if "$ref" in rules and not valid(value, root["$defs"][rules["$ref"].removeprefix("#/$defs/")]):
             return False
         keywords = rules.keys() - ANNOTATIONS - {"$ref"}

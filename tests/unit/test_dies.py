@@ -19,6 +19,7 @@ from simulator.engine.compiled import CompiledEngine
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import Infeasible
 from simulator.program import DropPolicy
+from simulator.simulation.provenance import numbers_read
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup, Stream, to_program
 from simulator.simulation.simulate import simulate
@@ -182,3 +183,10 @@ def test_both_engines_find_the_same_times_on_two_dies() -> None:
     expected, found = ReferenceEngine().run(program), CompiledEngine().run(program)
     assert np.array_equal(expected.task, found.task)
     assert np.array_equal(expected.end_tick, found.end_tick)
+
+
+def test_a_result_on_two_dies_names_the_guesses_of_their_link_and_of_no_other() -> None:
+    read = {path for path, _, _ in numbers_read(setup_of(pair(), stream("one", 0)))}
+    assert {path for path in read if "links" in path} == {"chip.links.c2c.bandwidth", "chip.links.c2c.latency"}
+    alone = {path for path, _, _ in numbers_read(setup_of(pair(dies=None), stream("one", 0)))}
+    assert not [path for path in alone if "links" in path]

@@ -86,6 +86,20 @@ def test_traffic_is_what_the_phases_touch_and_find_in_turn(tmp_path: Path) -> No
     assert (decode.touched[decode.kind, 0].tolist(), decode.cached[decode.kind, 0].tolist()) == ([[2], [2]], [[0], [1]])
 
 
+@pytest.mark.parametrize(("slots", "loaded"), [(4, 4), (20, 12)])
+def test_a_switch_to_a_mode_with_room_for_pinned_experts_loads_them(tmp_path: Path, slots: int, loaded: int) -> None:
+    """Of the 12 experts of two layers as many as there is room for; without room in the mode before, none was there."""
+    fields = with_unit(slots=slots, cache="static").chip.model_dump()
+    fields["reconfiguration"] = {
+        "cluster": "gpu", "latency": number("0 s"), "order": {"prefill": "all", "decode": "experts"},
+        "modes": {"all": {"split": {"experts": {"activations": 1.0}}}, "experts": {}},
+    }  # fmt: skip
+    platform = Platform(Chip.model_validate(fields), load_runtime("tensorrt-edge-llm"))
+    program = lowered(traced(tmp_path), platform)
+    assert bytes_by_cause(program, "decode", "switch") == loaded * EXPERT_BYTES
+    assert bytes_by_cause(program, "prefill", "switch") == 0
+
+
 def test_without_a_unit_the_trace_still_says_what_is_touched(tmp_path: Path) -> None:
     platform = Platform(load_chip("thor-t5000"), load_runtime("tensorrt-edge-llm"))
     program = lowered(traced(tmp_path), platform)

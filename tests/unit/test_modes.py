@@ -21,6 +21,7 @@ from simulator.errors import SpecError
 from simulator.graph import build_graph
 from simulator.lowering import Demand, lower
 from simulator.lowering.modes import by_order, by_rule
+from simulator.report.run_sheet import run_sheet
 from simulator.simulation.modes import MOST_TASKS, mode_gains
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup, single_run, to_program
@@ -286,6 +287,19 @@ def test_a_long_run_is_not_repeated_in_every_mode() -> None:
     assert modes.fixed_s is None
     assert modes.gain == {}
     assert modes.num_switches == 2
+
+
+def test_the_sheet_shows_modes_switches_and_fixed_chips() -> None:
+    result = run(shapes("10 ns"), tiny(prompt=16, decode=32))
+    lines = run_sheet(result).splitlines()
+    head = next(number for number, line in enumerate(lines) if line == "Modes")
+    assert lines[head + 1].split() == ["phase", "mode", "FLOP/B", "switch", "break-even"]
+    assert lines[head + 3].split()[:2] == ["prefill", "deep"]
+    text = " ".join(lines)
+    assert "The chip changes its mode 2 times per frame and loses 20 ns by it. Fixed in mode deep it takes" in text
+    unchanged = modal({"a": {}, "b": {}}, order={"prefill": "a"})
+    assert "The chip does not change its mode." in run_sheet(run(unchanged))
+    assert "Modes" not in run_sheet(run(chip()))
 
 
 def test_a_chip_without_modes_says_so() -> None:

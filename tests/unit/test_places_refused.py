@@ -15,16 +15,16 @@ OVERFULL = {"activations": 0.5, "weights": 0.4, "kv": 0.2}
 @pytest.mark.parametrize(
     ("chip", "changes", "told"),
     [
-        ("mach-m100", {"sram.ccb.split": OVERFULL}, "sram.ccb.split: must have shares that sum to at most 1, got 1.1"),
+        ("mach-m100", {"sram.ccb.split": OVERFULL}, "sram.ccb.split: shares must sum to at most 1, got 1.1"),
         (
             "mach-m100",
             {"clusters.npu.sram.split": {"streams": 0.5, "activations": 0.4, "kv": 0.2}},
-            "clusters.npu.sram.split: must have shares that sum to at most 1, got 1.1",
+            "clusters.npu.sram.split: shares must sum to at most 1, got 1.1",
         ),
         (
             "hypo-phase",
             {"reconfiguration.modes.decode.split": {"shared": OVERFULL}},
-            "reconfiguration.modes.decode.split.shared: must have shares that sum to at most 1, got 1.1",
+            "reconfiguration.modes.decode.split.shared: shares must sum to at most 1, got 1.1",
         ),
         (
             "mach-m100",
