@@ -263,7 +263,9 @@ def test_activations_lie_beside_the_cache_in_proportion_to_the_rooms() -> None:
     # The store leaves 4,000 B of the level, and the local SRAM has 100 MB for activations. Under a prompt of 3,000
     # rows most lives during the activation: gate, up, their product and the residual (128, 128, 128, 64 elements).
     kept = 100
-    chip = chip_with(shared=f"{kept * TOKEN_BYTES + 4000} B", sram__l2__kv_store=f"{kept * TOKEN_BYTES} B")
+    chip = chip_with(
+        macs=64, lanes=64, shared=f"{kept * TOKEN_BYTES + 4000} B", sram__l2__kv_store=f"{kept * TOKEN_BYTES} B"
+    )
     result = answer(chip, decoder(3000, 1), software(fusions=[]))
     most_bytes = 2 * 3000 * (3 * 128 + 64)
     in_level = most_bytes * 4000 // 100_004_000
