@@ -97,7 +97,7 @@ def test_with_free_memory_the_matrix_engine_is_busy_for_all_macs() -> None:
 
 ALONE = [
     ("orin-agx-64gb", "qwen3-0.6b", "w4a16"), ("thor-t5000", "olmoe-1b-7b", "nvfp4"),
-    ("mach-m100", "llama2-7b", "w8a8"),    ("hypo-moe", "olmoe-1b-7b", "nvfp4"),
+    ("mach-m100", "llama2-7b", "w8a8"), ("hypo-moe", "olmoe-1b-7b", "nvfp4"),
     ("hypo-phase", "qwen3-0.6b", "w8a8"), ("a100-80gb", "qwen3-0.6b", "w4a16"),
 ]  # fmt: skip
 
