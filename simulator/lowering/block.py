@@ -177,8 +177,11 @@ _DTYPES: Final[dict[str, type]] = {
 
 
 def num_pieces(work: KernelWork, platform: Platform) -> Size:
-    """Buffers to fill, within the resolution of the simulation; one piece if there is nothing to pipeline."""
-    streamed_bytes = work.loaded_bytes + work.stored_bytes + work.sram_bytes + work.early_bytes
+    """Buffers to fill, within the resolution of the simulation; one piece if there is nothing to pipeline.
+
+    What stays on the chip counts as if it moved: a kernel is not cut more coarsely, and so slower, for having it near.
+    """
+    streamed_bytes = work.loaded_bytes + work.stored_bytes + work.sram_bytes + work.early_bytes + work.unmoved_bytes
     least = LEAST_PIECES if platform.runtime.weight_buffers > 1 else 1
     fills = smallest(largest(-(-streamed_bytes // platform.stream_buffer_bytes), least), MOST_PIECES)
     has_two_kinds = (work.matrix_cycles > 0) & (work.vector_cycles > 0)

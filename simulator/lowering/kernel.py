@@ -60,6 +60,8 @@ class KernelWork:
     """Work of the routing unit."""
     sram_bytes: Size = 0
     """Weights, KV cache and experts read from a shared SRAM level through its port."""
+    unmoved_bytes: Size = 0
+    """Weights and KV cache that stay on the chip and are read or written there without a port that limits."""
     dtype: str = ""
     """What its matrices are multiplied in; empty without matrix work."""
     expert_bytes: Size = 0
@@ -140,6 +142,7 @@ def kernel_work(
     cache_read: Any = 0
     cache_write: Any = 0
     from_sram: Any = 0
+    unmoved: Any = 0
     late_experts: Any = 0
     early: Any = 0
     routing: Any = 0.0
@@ -149,7 +152,8 @@ def kernel_work(
             used = platform.matrix_precision(operator.role, body)
             size_bytes = matrix_bytes(operator, used)
             pinned = whole(kept.weight_share * size_bytes)
-            weights, from_sram = weights + size_bytes - pinned, from_sram + whole(kept.far_weights * pinned)
+            far = whole(kept.far_weights * pinned)
+            weights, from_sram, unmoved = weights + size_bytes - pinned, from_sram + far, unmoved + pinned - far
             dtype = platform.multiplied_in(used)
             on_matrix, on_vector, converting = _matmul_cycles(operator, used, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
@@ -166,7 +170,8 @@ def kernel_work(
             seen_tokens = _seen_in_store(operator.cached_keys, operator.window, kept)
             held = platform.cache_bytes(seen_tokens * operator.key_elements)
             cache_read = cache_read + platform.cache_bytes(operator.cache_elements) - held
-            from_sram = from_sram + whole(kept.far_kv * held)
+            far = whole(kept.far_kv * held)
+            from_sram, unmoved = from_sram + far, unmoved + held - far
             dtype = platform.attention_multiplied_in(body)
             on_matrix, on_vector, converting = _attention_cycles(operator, body, platform)
             matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
@@ -180,8 +185,9 @@ def kernel_work(
         elif isinstance(operator, CacheWrite):
             # The newest tokens stay; those that no longer fit leave for DRAM while they may still be seen.
             beyond = operator.context - _seen_in_store(operator.context, operator.window, kept)
-            leaving = smallest(beyond, operator.tokens)
-            cache_write = cache_write + platform.cache_bytes(leaving * operator.token_elements)
+            leaving_bytes = platform.cache_bytes(smallest(beyond, operator.tokens) * operator.token_elements)
+            cache_write = cache_write + leaving_bytes
+            unmoved = unmoved + platform.cache_bytes(operator.cache_elements) - leaving_bytes
             vector = vector + _cache_quantise_cycles(operator, body, platform)
     return KernelWork(
         name="+".join(operator.name for operator in operators),
@@ -197,6 +203,7 @@ def kernel_work(
         vector_cycles=vector,
         routing_cycles=routing,
         sram_bytes=from_sram,
+        unmoved_bytes=unmoved,
         dtype=dtype,
         expert_bytes=late_experts,
         early_bytes=early,
