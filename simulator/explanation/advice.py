@@ -14,7 +14,7 @@ from simulator.explanation.sensitivity import STEP, Sensitivity
 from simulator.metrics.latency import slowest_frame
 from simulator.program import NONE
 from simulator.simulation.result import Result
-from simulator.simulation.setup import to_program
+from simulator.simulation.to_program import to_program
 
 FARTHEST: Final = 8.0
 """The largest factor by which a number is changed to meet a deadline."""

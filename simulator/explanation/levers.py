@@ -15,7 +15,8 @@ from simulator.engine.interface import Engine
 from simulator.errors import SpecError
 from simulator.metrics.latency import release_latency, slowest_frame
 from simulator.simulation.result import Result
-from simulator.simulation.setup import Setup, to_program
+from simulator.simulation.setup import Setup
+from simulator.simulation.to_program import to_program
 from simulator.sourced import Sourced, units_of
 
 Owner = Literal["chip", "runtime", "background"]

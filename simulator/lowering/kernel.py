@@ -9,9 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numpy as np
-
-from simulator.chip import MatrixPath, RoutingUnit
 from simulator.graph import (
     Attention,
     CacheWrite,
@@ -22,12 +19,18 @@ from simulator.graph import (
     Operator,
     OperatorGraph,
 )
-from simulator.lowering import cost
 from simulator.lowering.experts import ExpertTraffic, expert_loads
+from simulator.lowering.operator_cycles import (
+    attention_cycles,
+    cache_quantise_cycles,
+    elementwise_cycles,
+    expert_cycles,
+    gather_cycles,
+    matmul_cycles,
+    routing_unit_cycles,
+)
 from simulator.lowering.platform import Platform
-from simulator.lowering.quantise import is_quantised_before
-from simulator.precision import DTYPE_BITS, Precision
-from simulator.runtime import Kernel
+from simulator.precision import Precision
 from simulator.terms import Fusion
 from simulator.variants import Amount, Size, choose, largest, same, smallest, whole
 
@@ -134,81 +137,100 @@ def kernel_work(
     Raises:
         SpecError: when the platform cannot run the precision.
     """
-    conversion: Any = 0.0
-    matrix: Any = 0.0
-    vector: Any = 0.0
-    weights: Any = 0
-    late: Any = 0
-    cache_read: Any = 0
-    cache_write: Any = 0
-    from_sram: Any = 0
-    unmoved: Any = 0
-    late_experts: Any = 0
-    early: Any = 0
-    routing: Any = 0.0
+    total: dict[str, Any] = dict.fromkeys(_SUMS, 0)
     dtype = ""
     for operator in _merged(operators):
-        if isinstance(operator, MatMul):
-            used = platform.matrix_precision(operator.role, body)
-            size_bytes = matrix_bytes(operator, used)
-            pinned = whole(kept.weight_share * size_bytes)
-            far = whole(kept.far_weights * pinned)
-            weights, from_sram, unmoved = weights + size_bytes - pinned, from_sram + far, unmoved + pinned - far
-            dtype = platform.multiplied_in(used)
-            on_matrix, on_vector, converting = _matmul_cycles(operator, used, platform)
-            matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
-        elif isinstance(operator, ExpertMatMul):
-            matrix_of_one = body.matrix_bytes(operator.outputs, operator.inputs)
-            loads = expert_loads(operator, matrix_of_one, experts, platform)
-            late_experts, early, from_sram = late_experts + loads.late, early + loads.early, from_sram + loads.near
-            routing = routing + _gather_cycles(operator, body, platform)
-            dtype = platform.multiplied_in(body)
-            touched = operator if experts is None else replace(operator, touched=experts.touched)
-            on_matrix, on_vector, converting = _expert_cycles(touched, body, platform)
-            matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
-        elif isinstance(operator, Attention):
-            seen_tokens = _seen_in_store(operator.cached_keys, operator.window, kept)
-            held = platform.cache_bytes(seen_tokens * operator.key_elements)
-            cache_read = cache_read + platform.cache_bytes(operator.cache_elements) - held
-            far = whole(kept.far_kv * held)
-            from_sram, unmoved = from_sram + far, unmoved + held - far
-            dtype = platform.attention_multiplied_in(body)
-            on_matrix, on_vector, converting = _attention_cycles(operator, body, platform)
-            matrix, vector, conversion = matrix + on_matrix, vector + on_vector, conversion + converting
-        elif isinstance(operator, Elementwise):
-            if platform.chip.routing is not None and operator.kind in {"routing", "combine"}:
-                routing = routing + _routing_unit_cycles(operator, body, platform.chip.routing)
-            else:
-                vector = vector + _elementwise_cycles(operator, body, platform)
-        elif isinstance(operator, Embedding):
-            late = late + operator.output_elements * body.activation_bytes
-        elif isinstance(operator, CacheWrite):
-            # The newest tokens stay; those that no longer fit leave for DRAM while they may still be seen.
-            beyond = operator.context - _seen_in_store(operator.context, operator.window, kept)
-            leaving_bytes = platform.cache_bytes(smallest(beyond, operator.tokens) * operator.token_elements)
-            cache_write = cache_write + leaving_bytes
-            unmoved = unmoved + platform.cache_bytes(operator.cache_elements) - leaving_bytes
-            vector = vector + _cache_quantise_cycles(operator, body, platform)
+        work = _operator_work(operator, platform, body, kept, experts)
+        dtype = work.pop("dtype", dtype)
+        for name, amount in work.items():
+            total[name] = total[name] + amount
     return KernelWork(
         name="+".join(operator.name for operator in operators),
         flop=sum(operator.flop for operator in operators),
-        weight_bytes=weights,
-        late_bytes=late + late_experts,
-        cache_read_bytes=cache_read,
-        cache_write_bytes=cache_write,
         spilled_input_bytes=spilled_input_bytes,
         spilled_output_bytes=spilled_output_bytes,
-        conversion_cycles=conversion,
-        matrix_cycles=matrix,
-        vector_cycles=vector,
-        routing_cycles=routing,
-        sram_bytes=from_sram,
-        unmoved_bytes=unmoved,
         dtype=dtype,
-        expert_bytes=late_experts,
-        early_bytes=early,
         has_router=any(isinstance(operator, Elementwise) and operator.kind == "routing" for operator in operators),
+        **total,
     )
+
+
+_SUMS: Final = (
+    "weight_bytes", "late_bytes", "expert_bytes", "early_bytes", "cache_read_bytes", "cache_write_bytes", "sram_bytes",
+    "unmoved_bytes", "conversion_cycles", "matrix_cycles", "vector_cycles", "routing_cycles",
+)  # fmt: skip
+"""Fields of `KernelWork` that are sums over its operators."""
+
+
+def _operator_work(
+    operator: Operator, platform: Platform, body: Precision, kept: Kept, experts: ExpertTraffic | None
+) -> dict[str, Any]:
+    """What one operator adds to the fields of its kernel, and the `dtype` of its matrices if it has some."""
+    if isinstance(operator, MatMul):
+        return _matmul_work(operator, platform, platform.matrix_precision(operator.role, body), kept)
+    if isinstance(operator, ExpertMatMul):
+        return _expert_work(operator, platform, body, experts)
+    if isinstance(operator, Attention):
+        return _attention_work(operator, platform, body, kept)
+    if isinstance(operator, CacheWrite):
+        return _cache_write_work(operator, platform, body, kept)
+    if isinstance(operator, Embedding):
+        return {"late_bytes": operator.output_elements * body.activation_bytes}
+    return _elementwise_work(operator, platform, body)
+
+
+def _matmul_work(operator: MatMul, platform: Platform, used: Precision, kept: Kept) -> dict[str, Any]:
+    size_bytes = matrix_bytes(operator, used)
+    pinned = whole(kept.weight_share * size_bytes)
+    far = whole(kept.far_weights * pinned)
+    return {
+        "weight_bytes": size_bytes - pinned, "sram_bytes": far, "unmoved_bytes": pinned - far,
+        "dtype": platform.multiplied_in(used), **_cycles(matmul_cycles(operator, used, platform)),
+    }  # fmt: skip
+
+
+def _expert_work(
+    operator: ExpertMatMul, platform: Platform, body: Precision, experts: ExpertTraffic | None
+) -> dict[str, Any]:
+    loads = expert_loads(operator, body.matrix_bytes(operator.outputs, operator.inputs), experts, platform)
+    touched = operator if experts is None else replace(operator, touched=experts.touched)
+    return {
+        "late_bytes": loads.late, "expert_bytes": loads.late, "early_bytes": loads.early, "sram_bytes": loads.near,
+        "routing_cycles": gather_cycles(operator, body, platform), "dtype": platform.multiplied_in(body),
+        **_cycles(expert_cycles(touched, body, platform)),
+    }  # fmt: skip
+
+
+def _attention_work(operator: Attention, platform: Platform, body: Precision, kept: Kept) -> dict[str, Any]:
+    seen_in_store = _seen_in_store(operator.cached_keys, operator.window, kept)
+    held = platform.cache_bytes(seen_in_store * operator.key_elements)
+    far = whole(kept.far_kv * held)
+    return {
+        "cache_read_bytes": platform.cache_bytes(operator.cache_elements) - held, "sram_bytes": far,
+        "unmoved_bytes": held - far, "dtype": platform.attention_multiplied_in(body),
+        **_cycles(attention_cycles(operator, body, platform)),
+    }  # fmt: skip
+
+
+def _cache_write_work(operator: CacheWrite, platform: Platform, body: Precision, kept: Kept) -> dict[str, Any]:
+    """The newest tokens stay; those that no longer fit leave for DRAM while they may still be seen."""
+    beyond = operator.context - _seen_in_store(operator.context, operator.window, kept)
+    leaving_bytes = platform.cache_bytes(smallest(beyond, operator.tokens) * operator.token_elements)
+    return {
+        "cache_write_bytes": leaving_bytes,
+        "unmoved_bytes": platform.cache_bytes(operator.cache_elements) - leaving_bytes,
+        "vector_cycles": cache_quantise_cycles(operator, body, platform),
+    }
+
+
+def _elementwise_work(operator: Elementwise, platform: Platform, body: Precision) -> dict[str, Any]:
+    if platform.chip.routing is not None and operator.kind in {"routing", "combine"}:
+        return {"routing_cycles": routing_unit_cycles(operator, body, platform.chip.routing)}
+    return {"vector_cycles": elementwise_cycles(operator, body, platform)}
+
+
+def _cycles(cycles: tuple[Amount, Amount, Amount]) -> dict[str, Amount]:
+    return dict(zip(("matrix_cycles", "vector_cycles", "conversion_cycles"), cycles, strict=True))
 
 
 def _seen_in_store(seen_tokens: Size, window: Size | None, kept: Kept) -> Size:
@@ -249,140 +271,3 @@ def matrix_bytes(operator: MatMul, used: Precision) -> Size:
     """Bytes of a matrix and its bias, which stays in the activations' format."""
     bias = operator.outputs * used.activation_bytes if operator.has_bias else 0
     return used.matrix_bytes(operator.outputs, operator.inputs) + bias
-
-
-def _matmul_cycles(operator: MatMul, used: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
-    """(matrix, vector, conversion) cycles: on the matrix path, or on the lanes where those are quicker."""
-    shape = (operator.rows, operator.inputs, operator.outputs)
-    is_quantised = is_quantised_before(operator, used, platform)
-    return _multiplication_cycles(shape, 1, used, platform, is_quantised=is_quantised)
-
-
-def _expert_cycles(operator: ExpertMatMul, used: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
-    """The same for the experts that are touched, each with an equal part of the routed rows."""
-    rows = -(-operator.rows * operator.top_k // operator.touched)
-    return _multiplication_cycles((rows, operator.inputs, operator.outputs), operator.touched, used, platform)
-
-
-def _multiplication_cycles(
-    shape: tuple[Size, Size, Size], matrices: Size, used: Precision, platform: Platform, *, is_quantised: bool = False
-) -> tuple[Amount, Amount, Amount]:
-    """(matrix, vector, conversion) cycles of so many products of one shape.
-
-    On the matrix path weights are converted to the multiplied format, activations quantised to it and integer results
-    scaled, unless the path does so by itself. The lanes multiply 16-bit numbers, to which they convert all others.
-    """
-    kernel, cluster = platform.kernel(used.name), platform.chip.cluster
-    rows, inputs, outputs = shape
-    path = cluster.path(kernel.path)
-    dtype = platform.dtype(path, kernel.dtype)
-    tile_rows, columns = _kernel_tile(kernel, path, rows)
-    on_matrix = cost.matrix_cycles(
-        *shape, cluster=cluster, path=path, dtype=dtype, achieved_fraction=kernel.achieved_fraction.value,
-        tile_rows=tile_rows, tile_columns=columns, splits_depth=kernel.splits_depth, matrices=matrices,
-        tile_cost_cycles=0.0 if kernel.tile_cost is None else kernel.tile_cost.value,
-    )  # fmt: skip
-    weights = matrices * inputs * outputs
-    before: Any = 0.0
-    after: Any = 0.0
-    if used.weight_bits != DTYPE_BITS[dtype] and used.weights not in path.converts_in_path:
-        num_conversions = -(-rows // tile_rows) if kernel.converts_weights == "per_row_tile" else 1
-        before = before + cost.conversion_cycles(weights * num_conversions, cluster)
-    if platform.quantises(used):
-        before = before + (0.0 if is_quantised else cost.quantise_cycles(matrices * rows * inputs, cluster))
-        if dtype in {"int8", "int4"}:
-            after = after + cost.dequantise_cycles(matrices * rows * outputs, cluster)
-    on_lanes = cost.vector_matrix_cycles(matrices * rows, inputs, outputs, cluster)
-    is_16_bit = used.weight_bits == 8 * used.activation_bytes
-    before_lanes = 0.0 if is_16_bit else cost.conversion_cycles(weights, cluster)
-    is_quicker_on_lanes = before_lanes + on_lanes < largest(on_matrix, before + after)
-    return (
-        choose(is_quicker_on_lanes, 0.0, on_matrix),
-        choose(is_quicker_on_lanes, on_lanes, after),
-        choose(is_quicker_on_lanes, before_lanes, before),
-    )
-
-
-def _kernel_tile(kernel: Kernel, path: MatrixPath, rows: Size) -> tuple[Size, int]:
-    """Rows and columns of the tile with which a kernel multiplies so many rows; never less than the native tile."""
-    tile_rows: Size = round(kernel.tile_rows.value)
-    if kernel.least_tile_rows is not None:
-        tile_rows = smallest(tile_rows, largest(round(kernel.least_tile_rows.value), _power_of_two(rows)))
-    columns = 1 if kernel.tile_columns is None else round(kernel.tile_columns.value)
-    return largest(tile_rows, round(path.tile_m.value)), max(columns, round(path.tile_n.value))
-
-
-def _power_of_two(rows: Size) -> Size:
-    """The least power of two that is not below a number of rows."""
-    if isinstance(rows, np.ndarray):
-        powers: Size = 2 ** np.ceil(np.log2(rows)).astype(np.int64)
-        return powers
-    return 1 << (rows - 1).bit_length()
-
-
-def _attention_cycles(
-    operator: Attention, body: Precision, platform: Platform
-) -> tuple[Amount, Amount, Amount]:  # fmt: skip
-    """(matrix, vector, conversion) cycles; a cache of a narrower format is converted to that of attention."""
-    cluster = platform.chip.cluster
-    used = platform.runtime.causal_attention if operator.is_causal else platform.runtime.full_attention
-    if isinstance(operator.queries, int) and operator.queries == 1:
-        used = platform.runtime.causal_attention  # the decode kernel is the causal one with a single row
-    path = cluster.path(used.path)
-    on_matrix = cost.attention_matrix_cycles(
-        operator, cluster=cluster, path=path, dtype=platform.attention_dtype(path, platform.kernel(body.name)),
-        achieved_fraction=used.achieved_fraction.value,
-    )  # fmt: skip
-    softmax = cost.softmax_cycles(operator, cluster)
-    on_lanes = cost.attention_vector_macs_cycles(operator, cluster)
-    is_quicker_on_lanes = on_lanes < on_matrix
-    conversion: Amount = 0.0
-    if _is_narrow_cache(body, path, platform):
-        conversion = cost.conversion_cycles(operator.cache_elements, cluster)
-    return (
-        choose(is_quicker_on_lanes, 0.0, on_matrix),
-        softmax + choose(is_quicker_on_lanes, on_lanes, 0.0),
-        conversion,
-    )
-
-
-def _cache_quantise_cycles(operator: CacheWrite, body: Precision, platform: Platform) -> Amount:
-    """Vector work on new keys and values before they go to a cache of a narrower format."""
-    path = platform.chip.cluster.path(platform.runtime.causal_attention.path)
-    if not _is_narrow_cache(body, path, platform):
-        return 0.0
-    return cost.quantise_cycles(operator.cache_elements, platform.chip.cluster)
-
-
-def _is_narrow_cache(body: Precision, path: MatrixPath, platform: Platform) -> bool:
-    """Whether software converts between the cache's format and that of activations."""
-    kept = platform.kv_precision
-    return kept.weight_bits < 8 * body.activation_bytes and kept.weights not in path.converts_in_path
-
-
-def _gather_cycles(operator: ExpertMatMul, body: Precision, platform: Platform) -> Amount:
-    """Cycles in which the routing unit hands rows to experts; a chip without one loads rows by address, for nothing."""
-    unit = platform.chip.routing
-    if unit is None or not operator.gathers:
-        return 0.0
-    cycles: Amount = operator.rows * operator.top_k * operator.inputs * body.activation_bytes / unit.gather.value
-    return cycles
-
-
-def _routing_unit_cycles(operator: Elementwise, body: Precision, unit: RoutingUnit) -> Amount:
-    """Cycles in which the routing unit picks experts, or weighs and adds what they return."""
-    if operator.kind == "routing":
-        return operator.rows * operator.width / unit.scores_per_cycle.value
-    cycles: Amount = operator.input_elements * body.activation_bytes / unit.scatter.value
-    return cycles
-
-
-def _elementwise_cycles(operator: Elementwise, body: Precision, platform: Platform) -> Amount:
-    elements = operator.rows * operator.width
-    lane_operations = cost.LANE_OPERATIONS[operator.kind] * elements
-    return cost.vector_cycles(
-        lane_operations * operator.operands if operator.kind == "combine" else lane_operations,
-        cost.SPECIAL_FUNCTIONS[operator.kind] * elements,
-        (operator.input_elements + operator.output_elements) * body.activation_bytes,
-        platform.chip.cluster,
-    )

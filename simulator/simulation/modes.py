@@ -14,7 +14,8 @@ from simulator.errors import Infeasible, SpecError
 from simulator.lowering import flop_per_byte, modes_of
 from simulator.metrics.attribution import Attribution
 from simulator.metrics.latency import ReleaseLatency, release_latency, slowest_frame
-from simulator.simulation.setup import Setup, demands_of, to_program
+from simulator.simulation.setup import Setup
+from simulator.simulation.to_program import demands_of, to_program
 from simulator.terms import PhaseName
 from simulator.units import ticks_to_seconds
 

@@ -22,7 +22,8 @@ from simulator.ppa.energy import energy_model
 from simulator.ppa.power import FrameEnergy, Meter
 from simulator.program import Program
 from simulator.simulation.result import Result
-from simulator.simulation.setup import Setup, to_program
+from simulator.simulation.setup import Setup
+from simulator.simulation.to_program import to_program
 from simulator.timeline import ReleaseStatus, Timeline
 from simulator.timeline.invariants import check_all
 

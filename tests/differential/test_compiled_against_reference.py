@@ -28,7 +28,8 @@ from simulator.program import (
 )
 from simulator.program.program import Background, Resources
 from simulator.program.template import Fragment, FragmentBuilder, Part, join
-from simulator.simulation.setup import resolve, single_run, to_program
+from simulator.simulation.setup import resolve, single_run
+from simulator.simulation.to_program import to_program
 from simulator.timeline import Timeline
 from tests.property.program_strategies import NS, programs
 

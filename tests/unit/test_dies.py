@@ -21,8 +21,9 @@ from simulator.errors import Infeasible
 from simulator.program import DropPolicy
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.result import Result
-from simulator.simulation.setup import Setup, Stream, to_program
+from simulator.simulation.setup import Setup, Stream
 from simulator.simulation.simulate import simulate
+from simulator.simulation.to_program import to_program
 from simulator.units import TICKS_PER_SECOND
 from tests.unit.test_emit import NS, chip, number
 from tests.unit.test_modes import KEEPING, TOKEN_BYTES, WEIGHTS_BYTES, modal, path, tiny

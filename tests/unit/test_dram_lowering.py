@@ -14,8 +14,9 @@ from simulator.engine.reference import ReferenceEngine
 from simulator.errors import Infeasible, SpecError
 from simulator.lowering import Place, Platform, sites
 from simulator.lowering.dram import STORE
-from simulator.simulation.setup import resolve, to_program
+from simulator.simulation.setup import resolve
 from simulator.simulation.simulate import simulate
+from simulator.simulation.to_program import to_program
 from tests.unit.test_emit import NS, chip, kernel, number, program, runtime
 
 DEVICE = load_memory("lpddr5-6400")

@@ -24,8 +24,9 @@ from simulator.lowering.modes import by_order, by_rule
 from simulator.report.run_sheet import run_sheet
 from simulator.simulation.modes import MOST_TASKS, mode_gains
 from simulator.simulation.result import Result
-from simulator.simulation.setup import Setup, single_run, to_program
+from simulator.simulation.setup import Setup, single_run
 from simulator.simulation.simulate import simulate
+from simulator.simulation.to_program import to_program
 from simulator.workload import Workload
 from tests.property.test_lowering_laws import ONCE, Case, cases
 from tests.unit.test_emit import NS, chip, number

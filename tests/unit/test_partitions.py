@@ -14,7 +14,8 @@ from simulator.engine.reference import ReferenceEngine
 from simulator.metrics.attribution import CONTENTION, QUEUE
 from simulator.scenario.spec import Scenario
 from simulator.simulation.result import Result
-from simulator.simulation.setup import resolve, to_program
+from simulator.simulation.setup import resolve
+from simulator.simulation.to_program import to_program
 
 MIB = 2**20
 WIDE = {"dram.width_bits": 2_560_000, "noc.bandwidth": "2560 TB/s"}
