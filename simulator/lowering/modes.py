@@ -16,8 +16,8 @@ from simulator.errors import SpecError
 from simulator.graph import PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
 from simulator.lowering.capacity import reads_cache
-from simulator.lowering.emit import Link
 from simulator.lowering.experts import ExpertTraffic, expert_traffic, pinned_expert_bytes
+from simulator.lowering.fragments import Link
 from simulator.lowering.kept import cache_token_bytes, context_tokens, filled_bytes, kept_of, pinned_bytes
 from simulator.lowering.kernel import Kept
 from simulator.lowering.platform import Platform

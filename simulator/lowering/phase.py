@@ -13,8 +13,9 @@ import numpy as np
 
 from simulator.graph import OperatorGraph, PhaseGraph
 from simulator.lowering.block import BlockTable, block_table, lower_block
-from simulator.lowering.emit import Fragments, Group, Link, block_fragments, passage, step_start, templates_of
+from simulator.lowering.emit import block_fragments
 from simulator.lowering.experts import ExpertTraffic
+from simulator.lowering.fragments import Fragments, Group, Link, passage, step_start, templates_of
 from simulator.lowering.kernel import NOTHING_KEPT, Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision

@@ -19,7 +19,8 @@ from simulator.graph import Block, OperatorGraph, PhaseGraph, WorkloadGraph
 from simulator.graph.decoder import decoder_graphs
 from simulator.lowering import Demand, Family, Platform, lower, lower_family
 from simulator.lowering.block import BlockTable, LoweredBlock, block_table, lower_block
-from simulator.lowering.emit import Fragments, block_fragments
+from simulator.lowering.emit import block_fragments
+from simulator.lowering.fragments import Fragments
 from simulator.lowering.kernel import KernelWork
 from simulator.precision import precision
 from simulator.program import Program

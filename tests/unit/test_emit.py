@@ -19,7 +19,8 @@ from simulator.graph import Attention, CacheWrite, Elementwise, Embedding, MatMu
 from simulator.graph.operator import ElementwiseKind
 from simulator.lowering import Place, Platform, sites
 from simulator.lowering.block import CAUSES, LoweredBlock, block_table
-from simulator.lowering.emit import Group, block_fragments, step_start, templates_of
+from simulator.lowering.emit import block_fragments
+from simulator.lowering.fragments import Group, step_start, templates_of
 from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
 from simulator.lowering.residency import Activation
 from simulator.precision import precision
