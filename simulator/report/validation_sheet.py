@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.table import Table
 from rich.text import Text
 
 from simulator.report.sheet_parts import WIDTH, new_table, rendered
@@ -12,9 +13,25 @@ from simulator.validation.validate import ValidatedRow, summary
 
 
 def validation_sheet(validated: Sequence[ValidatedRow], width: int = WIDTH) -> str:
-    """Measured and simulated rows as text, in at most `width` columns."""
+    """Measured and simulated rows as text, in at most `width` columns; those of one software stack together."""
+    runtimes = list(dict.fromkeys(item.row.runtime for item in validated))
+    tables = [_table(runtime, [item for item in validated if item.row.runtime == runtime], width)
+              for runtime in runtimes]  # fmt: skip
+    lines = [
+        f"{entry['name']}: {entry['rows']} row{'s' if entry['rows'] > 1 else ''}, "
+        f"mean absolute error {100 * entry['mape']:.1f} %, bias {_percent(entry['bias'])}, "
+        f"worst {_percent(entry['worst'])}"
+        for entry in summary(validated)
+        if entry["rows"]
+    ]
+    if any(item.row.is_fitted for item in validated):
+        lines.append("* a constant of the chip or the runtime was fitted with this row among others: no evidence")
+    return rendered([*tables, Text("\n".join(lines) or "There is no row.")], width)
+
+
+def _table(runtime: str, validated: Sequence[ValidatedRow], width: int) -> Table:
     table = new_table(
-        "Simulation beside silicon", "chip", "workload", "precision", "phase", "tokens >", "measured >",
+        f"Simulation beside silicon, {runtime}", "chip", "workload", "precision", "phase", "tokens >", "measured >",
         "simulated >", "error >", "",
     )  # fmt: skip
     if width < WIDTH:
@@ -26,16 +43,7 @@ def validation_sheet(validated: Sequence[ValidatedRow], width: int = WIDTH) -> s
             format_quantity(row.measured_s, "s"), format_quantity(item.simulated_s, "s"), _percent(item.error),
             "*" if row.is_fitted else "",
         )  # fmt: skip
-    lines = [
-        f"{entry['name']}: {entry['rows']} row{'s' if entry['rows'] > 1 else ''}, "
-        f"mean absolute error {100 * entry['mape']:.1f} %, bias {_percent(entry['bias'])}, "
-        f"worst {_percent(entry['worst'])}"
-        for entry in summary(validated)
-        if entry["rows"]
-    ]
-    if any(item.row.is_fitted for item in validated):
-        lines.append("* a constant of the chip or the runtime was fitted with this row among others: no evidence")
-    return rendered([table, Text("\n".join(lines) or "There is no row.")], width)
+    return table
 
 
 def _percent(fraction: float) -> str:
