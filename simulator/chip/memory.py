@@ -62,8 +62,17 @@ class Sram(Spec):
 
     @model_validator(mode="after")
     def _kv_store_fits(self) -> Sram:
+        self.check_kv_store()
+        return self
+
+    def check_kv_store(self) -> None:
+        """Refuses a KV store beside a share for KV, or one that is larger than what the split leaves.
+
+        Raises:
+            ValueError: saying so.
+        """
         if self.kv_store is None:
-            return self
+            return
         if self.split is not None and self.split.kv > 0:
             raise ValueError("kv_store: must not be given beside split.kv, which says the same as a share")
         others = 0.0 if self.split is None else self.split.total
@@ -71,7 +80,6 @@ class Sram(Spec):
         if self.kv_store > room * (1 + SHARE_ROUNDING):
             left = f"what the split leaves of {_mib(self.capacity.value)}" if others else "the capacity"
             raise ValueError(f"kv_store: must be at most {left}, {_mib(room)}, got {_mib(self.kv_store)}")
-        return self
 
     def part(self, fraction: float) -> Sram:
         """A part of the level with the same split and the same port."""

@@ -28,6 +28,12 @@ class Mode(Spec):
     split: dict[str, Split] = Field(default_factory=dict)
     """How shared SRAM levels are shared out, by name."""
 
+    @model_validator(mode="after")
+    def _has_native_path(self) -> Mode:
+        if self.matrix is not None and "native" not in self.matrix:
+            raise ValueError(f'matrix: must have a path named "native", got {", ".join(self.matrix) or "none"}')
+        return self
+
 
 class IntensityRule(Spec):
     """Picks the mode of a phase by its operations per byte of DRAM traffic, with hysteresis."""

@@ -158,10 +158,8 @@ class Chip(Spec):
             )
         if self.accelerator not in self.masters:
             raise ValueError(f'masters: must have an entry "{self.accelerator}" for the accelerator')
-        lasting = [name for name, level in self.sram.items() if any(level.kept_bytes(what) for what in LASTING)]
-        if len(lasting) > 1:
-            raise ValueError(f"sram: only one shared level may keep weights, kv or experts, got {', '.join(lasting)}")
         self._modes_and_partitions_agree()
+        self._levels_agree()
         guaranteed = sum(master.minimum_share for master in self.masters.values())
         if guaranteed > 1:
             raise ValueError(f"masters: minimum shares must sum to at most 1, got {guaranteed:g}")
@@ -188,6 +186,27 @@ class Chip(Spec):
         wanted, there = sum_of_clusters(self.partitions), round(self.cluster.count.value)
         if wanted > there:
             raise ValueError(f"partitions: must have at most the {there} clusters of the accelerator, got {wanted}")
+
+    def _levels_agree(self) -> None:
+        """What the SRAM keeps must fit it, and lie in one shared level, in every mode."""
+        in_modes = {name: self.in_mode(name) for name in self.reconfiguration.modes} if self.reconfiguration else {}
+        for name, chip in in_modes.items():
+            for field, level in (
+                ("local_split", chip.cluster.sram),
+                *((f"split.{at}", to) for at, to in chip.sram.items()),
+            ):
+                try:
+                    level.check_kv_store()
+                except ValueError as error:
+                    raise ValueError(f"reconfiguration.modes.{name}.{field}: {error}") from None
+        chips = (self, *in_modes.values())
+        lasting = dict.fromkeys(name for chip in chips for name, level in chip.sram.items()
+                                if any(level.kept_bytes(what) for what in LASTING))  # fmt: skip
+        if len(lasting) > 1:
+            raise ValueError(f"sram: only one shared level may keep weights, kv or experts, got {', '.join(lasting)}")
+        for name in self.sram:
+            if self.sram[name].kv_sinks and not any(chip.sram[name].kept_bytes("kv") for chip in chips):
+                raise ValueError(f"sram.{name}.kv_sinks: must be 0 on a level without a KV store")
 
     @property
     def cluster(self) -> Cluster:

@@ -87,3 +87,38 @@ def with_sram(**values: object) -> Chip:
 def test_a_plan_that_is_more_than_the_sram_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message.replace("(", r"\(")):
         with_sram(**values)
+
+
+def in_modes(**modes: dict[str, object]) -> Chip:
+    return load_chip("hypo-phase").with_values({f"reconfiguration.modes.{name}": mode for name, mode in modes.items()})
+
+
+def test_a_kv_store_beside_the_share_of_a_mode_is_refused() -> None:
+    # the decode mode of the chip gives 0.4 of the level to KV, its prefill mode all of it to activations
+    changes = {"reconfiguration.modes.prefill.split.shared.activations": 0.2, "sram.shared.kv_store": "8 MiB"}
+    with pytest.raises(SpecError, match=r"modes.decode.split.shared: kv_store: must not be given beside split.kv"):
+        load_chip("hypo-phase").with_values(changes)
+
+
+def test_a_kv_store_that_does_not_fit_the_split_of_a_mode_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"modes.prefill.split.shared: kv_store: must be at most what the split leaves"):
+        with_sram(kv_store="64 MiB")
+
+
+def test_modes_may_keep_things_in_one_shared_level_only() -> None:
+    chip = load_chip("hypo-phase").model_dump()
+    chip["sram"]["other"] = {"capacity": {"value": "8 MiB", "source": "test", "status": "assumed"}}
+    chip["reconfiguration"]["modes"]["prefill"]["split"]["other"] = {"weights": 1.0}
+    with pytest.raises(ValueError, match="only one shared level may keep weights, kv or experts, got shared, other"):
+        Chip.model_validate(chip)
+
+
+def test_a_mode_needs_a_native_path() -> None:
+    path = load_chip("hypo-phase").cluster.matrix["native"].model_dump()
+    with pytest.raises(SpecError, match='must have a path named "native", got legacy'):
+        in_modes(decode={"matrix": {"legacy": path}})
+
+
+def test_sinks_need_a_store() -> None:
+    with pytest.raises(SpecError, match="kv_sinks: must be 0 on a level without a KV store"):
+        load_chip("hypo-decode").with_values({"sram.shared.kv_sinks": 4})
