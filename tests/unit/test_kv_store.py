@@ -109,7 +109,7 @@ def test_modes_may_keep_things_in_one_shared_level_only() -> None:
     chip = load_chip("hypo-phase").model_dump()
     chip["sram"]["other"] = {"capacity": {"value": "8 MiB", "source": "test", "status": "assumed"}}
     chip["reconfiguration"]["modes"]["prefill"]["split"]["other"] = {"weights": 1.0}
-    with pytest.raises(ValueError, match="only one shared level may keep weights, kv or experts, got shared, other"):
+    with pytest.raises(ValueError, match="only one shared level may keep weights, kv or experts, got other, shared"):
         Chip.model_validate(chip)
 
 
