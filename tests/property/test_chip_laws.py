@@ -103,6 +103,17 @@ def test_more_sram_for_the_cache_never_makes_a_model_slower_that_is_alone(case: 
 
 
 @SOME
+@given(cases(), st.integers(1, 3100), st.integers(1, 3100), st.sampled_from([1.0, 1.5, 8.0]))
+def test_nor_does_it_behind_a_port_at_least_as_quick_as_the_dram(
+    case: Case, one: int, other: int, times: float
+) -> None:
+    port = {"bandwidth": number(f"{times * case.chip().dram.sustained_bytes_per_s} B/s")}
+    less, more = (case.run({**level_of(2**33), **port, "kv_store": f"{tokens * case.token_bytes} B"})
+                  for tokens in sorted((one, other)))  # fmt: skip
+    assert latency(more) <= latency(less) + len(less.timeline) + len(more.timeline)
+
+
+@SOME
 @given(cases(), st.floats(0.01, 1), st.floats(0.01, 1))
 def test_more_pinned_weights_never_make_a_model_slower_that_is_alone(case: Case, one: float, other: float) -> None:
     none = case.run(level_of(2**20))
