@@ -103,14 +103,15 @@ def test_more_sram_for_the_cache_never_makes_a_model_slower_that_is_alone(case: 
 
 
 @SOME
-@given(cases(), st.integers(1, 3100), st.integers(1, 3100), st.sampled_from([1.0, 1.5, 8.0]))
-def test_nor_does_it_behind_a_port_at_least_as_quick_as_the_dram(
-    case: Case, one: int, other: int, times: float
+@given(cases(), st.integers(1, 3100), st.sampled_from([1.0, 1.5, 8.0]))
+def test_behind_a_port_at_least_as_quick_as_the_dram_a_store_is_never_slower_than_none(
+    case: Case, tokens: int, times: float
 ) -> None:
+    """But a larger one may be slower than a smaller: port and DRAM deliver side by side, and more waits at the port."""
     port = {"bandwidth": number(f"{times * case.chip().dram.sustained_bytes_per_s} B/s")}
-    less, more = (case.run({**level_of(2**33), **port, "kv_store": f"{tokens * case.token_bytes} B"})
-                  for tokens in sorted((one, other)))  # fmt: skip
-    assert latency(more) <= latency(less) + len(less.timeline) + len(more.timeline)
+    none = case.run(level_of(2**33))
+    some = case.run({**level_of(2**33), **port, "kv_store": f"{tokens * case.token_bytes} B"})
+    assert latency(some) <= latency(none) + len(none.timeline) + len(some.timeline)
 
 
 @SOME
