@@ -41,7 +41,7 @@ def run_sheet(result: Result, width: int = WIDTH) -> str:
         parts += _modes(result.modes)
     if len(setup.streams) > 1 or len(first.release_ticks) > 1:
         parts.append(_stream_table(result))
-    parts += [_resource_table(result), _cause_table(result), _energy(result)]
+    parts += [_resource_table(result), _cause_table(result), _energy(result), *_silicon(result)]
     parts.append(Text("\n".join(filter(None, [limit_sentence(result), reach_sentence(result)]))))
     parts += _guesses(result, width)
     return rendered(parts, width)
@@ -155,6 +155,16 @@ def _cause_table(result: Result) -> Table:
     if small:
         table.add_row("others", _ticks(small), _percent(small / latency), "")
     return table
+
+
+def _silicon(result: Result) -> list[Text]:
+    """What the chip takes in silicon and money, if its technology is known."""
+    if result.die_mm2 is None or result.setup.technology is None:
+        return []
+    technology, usd = result.setup.technology.name, result.parts_usd
+    cost = "no wafer can carry it" if usd is None else f"{usd:,.0f} USD with package, test and memory"
+    name = result.setup.chip.name
+    return [Text(f"The die: {result.die_mm2:.0f} mm2 in {technology}, {cost} (roadline show chip {name}).")]
 
 
 def _energy(result: Result) -> RenderableType:

@@ -13,11 +13,14 @@ from typing import Any, Final
 import numpy as np
 
 from simulator.engine.bound import Bound
+from simulator.errors import Infeasible
 from simulator.metrics.attribution import Attribution
 from simulator.metrics.latency import PhaseLatency, ReleaseLatency
 from simulator.metrics.occupancy import MemoryUse
 from simulator.metrics.streams import Percentile, StreamOutcome
 from simulator.metrics.utilization import ChannelUse, UnitUse
+from simulator.ppa.area import area_of
+from simulator.ppa.cost import cost_of
 from simulator.ppa.energy import numbers_used
 from simulator.ppa.power import FrameEnergy, Meter
 from simulator.program import NONE, Program
@@ -125,6 +128,23 @@ class Result:
             return f"chip {chip.name} names no technology"
         return f"the run was made without the technology {chip.technology} of chip {chip.name}"
 
+    @property
+    def die_mm2(self) -> float | None:
+        """Area of a die; None if the chip names no technology."""
+        technology = self.setup.technology
+        return None if technology is None else area_of(self.setup.chip, technology).total_mm2
+
+    @property
+    def parts_usd(self) -> float | None:
+        """Cost of all packaged dies with their memory; None without a technology, or if a die cannot be made."""
+        technology = self.setup.technology
+        if technology is None:
+            return None
+        try:
+            return cost_of(self.setup.chip, technology).total_usd
+        except Infeasible:
+            return None
+
     def uncertain_numbers(self) -> list[tuple[str, Sourced, str | None]]:
         """Every guess that the result rests on: dotted path, number and unit, as `numbers_read` gives them."""
         return [row for row in numbers_read(self.setup) if row[1].is_uncertain]
@@ -164,6 +184,8 @@ class Result:
             "energy_parts_j": None if self.energy is None else dict(self.energy.parts_j),
             "energy_reason": self.energy_reason,
             "power_state": self.setup.power_state,
+            "die_mm2": self.die_mm2,
+            "parts_usd": self.parts_usd,
             "tasks": len(self.timeline),
             "wall_s": self.wall_s,
             "phases": [self._phase_dict(phase) for phase in self.phases],

@@ -148,3 +148,21 @@ def test_a_frame_below_its_lower_bound_is_refused_as_a_bug(monkeypatch: pytest.M
     monkeypatch.setattr("simulator.simulation.simulate.lower_bound", lambda program, job: too_high)
     with pytest.raises(EngineError, match=r"a frame of job 0 took \d+ ticks, less than its lower bound 1000000000000"):
         simulator.run("thor-t5000", "qwen3-0.6b", precision="nvfp4", prompt_tokens=8, decode_tokens=1)
+
+
+def test_a_result_says_what_the_chip_takes_in_silicon_and_money() -> None:
+    # 16 MiB more of a shared level: more area, and more money than the area of the die alone would add in proportion
+    chip = simulator.load_chip("hypo-decode")
+    small, large, unknown = (
+        simulator.run(changed, "qwen3-0.6b", runtime="ideal", prompt_tokens=8, decode_tokens=1)
+        for changed in (chip, *(chip.with_values(values) for values in (
+            {"sram.shared.capacity": "32 MiB"}, {"technology": None},
+        )))
+    )  # fmt: skip
+    assert small.die_mm2 is not None
+    assert large.die_mm2 is not None
+    assert 0.3 * 16 < large.die_mm2 - small.die_mm2 < 0.6 * 16  # about 0.45 mm2 per MiB at 5 nm
+    assert small.parts_usd is not None
+    assert large.parts_usd is not None
+    assert large.parts_usd > small.parts_usd
+    assert unknown.to_dict()["die_mm2"] is unknown.to_dict()["parts_usd"] is None
