@@ -180,10 +180,12 @@ def stages_of(graph: WorkloadGraph, platform: Platform, where: Mapping[PhaseName
         at = where.get(phase.name, platform)
         platforms.append(at.in_mode(modes[phase.name]) if phase.name in modes else at)
     experts = expert_traffic(phases, platforms, graph.trace)
-    return [
-        Stage(phase, at, kept_of(phases, at), traffic, pinned_expert_bytes(phases, at, graph.trace))
-        for phase, at, traffic in zip(phases, platforms, experts, strict=True)
-    ]
+    stages = []
+    for phase, at, traffic in zip(phases, platforms, experts, strict=True):
+        here = [other for other, place in zip(phases, platforms, strict=True) if place.die == at.die]
+        pinned = pinned_expert_bytes(here, at, graph.trace)
+        stages.append(Stage(phase, at, kept_of(phases, at, here=here), traffic, pinned))
+    return stages
 
 
 def check_one_stream(platform: Platform) -> None:

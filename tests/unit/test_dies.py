@@ -18,14 +18,16 @@ from simulator.chip import Chip
 from simulator.engine.compiled import CompiledEngine
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import Infeasible
-from simulator.program import DropPolicy
+from simulator.lowering.modes import stages_of
+from simulator.program import NONE, DropPolicy
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup, Stream
 from simulator.simulation.simulate import simulate
-from simulator.simulation.to_program import to_program
+from simulator.simulation.to_program import demands_of, to_program
 from simulator.units import TICKS_PER_SECOND
 from tests.unit.test_emit import NS, chip, number
+from tests.unit.test_graph import tiny as whole_model
 from tests.unit.test_modes import KEEPING, TOKEN_BYTES, WEIGHTS_BYTES, modal, path, tiny
 
 LOGITS_BYTES = 2 * 50
@@ -164,6 +166,34 @@ def test_a_model_whose_phases_run_on_two_dies_is_in_the_dram_of_both() -> None:
 def test_a_chip_of_one_die_needs_no_number() -> None:
     with pytest.raises(Infeasible, match="chip tiny: does not fit its DRAM: needs"):
         run(pair(capacity="8 kB", dies=None), stream("one", 0))
+
+
+def test_a_die_where_the_frame_does_not_begin_shows_what_it_keeps_too() -> None:
+    """Both phases use all weights, so each die has all of them all the time."""
+    hardware = pair(shared="20 kB").with_values({"sram.l2.split": KEEPING["l2"]})
+    result = run(hardware, stream("one", ACROSS))
+    spaces, names = result.program.occupancies, result.program.resources.memory_names
+    always = spaces.first_task == NONE
+    for die in ("die0.l2", "die1.l2"):
+        assert spaces.size_bytes[always & (spaces.memory == names.index(die))].tolist() == [WEIGHTS_BYTES]
+
+
+def test_matrices_that_run_on_another_die_take_no_room() -> None:
+    """The vision tower alone on a die keeps all of its matrices in a room of as many bytes.
+
+    Patches 6 * 8 + 8, a layer of 8 * (24 + 8 + 16) + 16 * 8 with biases 24 + 8 + 16 + 8, and two mergers of
+    32 * 10 + 10 + 10 * 12 + 12.
+    """
+    tower_bytes = 2 * (56 + 8 * 48 + 128 + 56 + 2 * 462)
+    hardware = pair(shared=f"{tower_bytes} B").with_values({"sram.l2.split": {"weights": 1.0}})
+    model = whole_model()
+    phases = tuple(phase.model_copy(update={"precision": "fp16"}) for phase in model.pipeline)
+    frames = replace(stream("one", {"vision": 1}), workload=model.model_copy(update={"pipeline": phases}))
+    (demand,) = demands_of(setup_of(hardware, frames))
+    stages = stages_of(demand.graph, demand.platforms["vision"], demand.platforms)
+    shares = {stage.phase.name: stage.kept.weight_share for stage in stages}
+    assert shares["vision"] == 1
+    assert shares["prefill"] == shares["decode"] == shares["action"] < 0.5
 
 
 def test_a_die_that_runs_one_phase_only_stays_in_its_mode() -> None:
