@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator.chip import Chip, IntensityRule
 from simulator.errors import SpecError
-from simulator.graph import PhaseGraph, WorkloadGraph
+from simulator.graph import CacheWrite, PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
 from simulator.lowering.capacity import reads_cache
 from simulator.lowering.experts import ExpertTraffic, expert_traffic, pinned_expert_bytes
@@ -111,22 +111,25 @@ Passage = tuple[Platform, list[Link]]
 
 
 def passages_of(stages: Sequence[Stage]) -> list[list[Passage]]:
-    """What has to happen before every stage of a frame: results go to another die, the mode changes.
+    """What has to happen before every stage of a frame: the mode changes, results come from another die.
 
-    A frame finds every die in the mode in which the frame before has left it, with an empty KV cache.
+    A frame finds every die in the mode in which the frame before has left it, with an empty KV cache. What comes over
+    the link lies where the new mode keeps it.
     """
     contexts = [int(tokens[-1]) for tokens in context_tokens([stage.phase for stage in stages])]
     last_on_die = {stage.platform.die: stage for stage in stages}
+    tokens_on_die = dict.fromkeys(last_on_die, 0)
     passages: list[list[Passage]] = []
     for number, stage in enumerate(stages):
-        before, tokens = stages[number - 1], contexts[number - 1] if number > 0 else 0
+        before, die = stages[number - 1], stage.platform.die
         chains = []
-        if number > 0 and before.platform.die != stage.platform.die:
-            chains.append((before.platform, [_handover(before, stage, tokens)]))
-        configured = last_on_die[stage.platform.die]
-        if configured.platform.mode != stage.platform.mode:
-            chains.append((stage.platform, _switch(configured, stage, tokens)))
-        last_on_die[stage.platform.die] = stage
+        if last_on_die[die].platform.mode != stage.platform.mode:
+            chains.append((stage.platform, _switch(last_on_die[die], stage, tokens_on_die[die])))
+        if number > 0 and before.platform.die != die:
+            chains.append((before.platform, [_handover(before, stage, contexts[number - 1])]))
+        last_on_die[die] = stage
+        if any(isinstance(operator, CacheWrite) or reads_cache(operator) for operator, _ in stage.phase.operators()):
+            tokens_on_die[die] = contexts[number]
         passages.append([(platform, links) for platform, links in chains if links])
     return passages
 

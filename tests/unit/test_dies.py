@@ -18,7 +18,8 @@ from simulator.chip import Chip
 from simulator.engine.compiled import CompiledEngine
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import Infeasible
-from simulator.lowering.modes import stages_of
+from simulator.lowering.block import SWITCH
+from simulator.lowering.modes import passages_of, stages_of
 from simulator.program import NONE, DropPolicy
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.result import Result
@@ -28,7 +29,7 @@ from simulator.simulation.to_program import demands_of, to_program
 from simulator.units import TICKS_PER_SECOND
 from tests.unit.test_emit import NS, chip, number
 from tests.unit.test_graph import tiny as whole_model
-from tests.unit.test_modes import KEEPING, TOKEN_BYTES, WEIGHTS_BYTES, modal, path, tiny
+from tests.unit.test_modes import EMPTY, KEEPING, TOKEN_BYTES, WEIGHTS_BYTES, modal, path, tiny
 
 LOGITS_BYTES = 2 * 50
 EMBEDDING_BYTES = 2 * 50 * 12
@@ -205,6 +206,25 @@ def test_a_die_that_runs_one_phase_only_stays_in_its_mode() -> None:
     assert result.modes is not None
     assert [phase.mode for phase in result.modes.phases] == ["a", "b"]
     assert result.modes.num_switches == 0
+
+
+def test_a_cache_that_comes_over_the_link_lies_where_the_new_mode_keeps_it() -> None:
+    """The die of the tower and the action head changes its mode twice and moves no KV: it has none, or just got it."""
+    two = pair()
+    split = {"a": {"split": EMPTY}, "b": {"split": {"l2": {"kv": 1.0}}}}
+    hardware = modal(split, order={"vision": "a", "prefill": "b"}).model_copy(
+        update={"dies": two.dies, "links": two.links}
+    )
+    model = whole_model()
+    phases = tuple(phase.model_copy(update={"precision": "fp16"}) for phase in model.pipeline)
+    where = {"vision": 1, "prefill": 0, "decode": 0, "action": 1}
+    frames = replace(stream("one", where), workload=model.model_copy(update={"pipeline": phases}))
+    (demand,) = demands_of(setup_of(hardware, frames))
+    passages = passages_of(stages_of(demand.graph, demand.platforms["vision"], demand.platforms))
+    switches = [
+        [link.size_bytes for _, links in chains for link in links if link.cause == SWITCH] for chains in passages
+    ]
+    assert switches == [[0], [], [], [0]]  # the time to change, and no bytes
 
 
 def test_both_engines_find_the_same_times_on_two_dies() -> None:
