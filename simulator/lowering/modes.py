@@ -7,7 +7,7 @@ stage before, stage after  ─► drain, store, reconfigure, load      the switc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -94,11 +94,14 @@ def by_rule(rule: IntensityRule, flop_per_byte: Sequence[float]) -> Iterator[str
 
 
 def flop_per_byte(phase: PhaseGraph, platform: Platform) -> float:
-    """Matrix operations per byte of DRAM traffic of a phase, on a chip that keeps nothing from step to step.
+    """Matrix operations per byte of DRAM traffic of a phase, on a chip that keeps nothing and predicts nothing.
 
     Raises:
         SpecError: when the platform cannot run a precision.
     """
+    if (unit := platform.chip.routing) is not None:  # a better predictor or cache is no reason for another mode
+        plain = unit.model_copy(update={"prefetch": None, "cache": None})
+        platform = replace(platform, chip=platform.chip.model_copy(update={"routing": plain}))
     moved_bytes = 0
     for block in phase.blocks:
         for work in lower_block(block.graph, platform, precision(phase.precision)).works:
