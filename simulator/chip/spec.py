@@ -248,6 +248,11 @@ class Chip(Spec):
             )
         state = states[name]
         physical = self.physical or Physical()
+        used, there = self.cluster.count, physical.clusters_on_die.get(self.accelerator)
+        on_die = used if there is None or there.value < used.value else there  # what a state turns off stays there
+        physical = physical.model_copy(
+            update={"clusters_on_die": {**physical.clusters_on_die, self.accelerator: on_die}}
+        )
         return self.model_copy(
             update={
                 "clusters": {**self.clusters, self.accelerator: _replaced(

@@ -83,7 +83,7 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
     physical, table = chip.physical or Physical(), technology.area
     logic = technology.logic_area.value
     counts = {
-        name: cluster.count.value if is_powered else physical.clusters_on_die.get(name, cluster.count).value
+        name: cluster.count.value if is_powered else _larger(cluster.count, physical.clusters_on_die.get(name))
         for name, cluster in chip.clusters.items()
     }
     macs_mm2 = sum(counts[name] * _macs_mm2(cluster, technology) for name, cluster in chip.clusters.items())
@@ -91,7 +91,8 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
     local_bytes = sum(counts[name] * cluster.sram.capacity.value for name, cluster in chip.clusters.items())
     shared_bytes = sum(level.capacity.value for level in chip.sram.values())
     other_lanes_mm2 = _value(physical.other_lanes) * table.lane["simt"].value
-    pins = chip.dram.width_bits if is_powered else physical.dram_pins_on_die or chip.dram.width_bits
+    used = chip.dram.width_bits
+    pins = used.value if is_powered else _larger(used, physical.dram_pins_on_die)
     pin_mm2 = named(table.dram_pin, chip.dram.type, technology, "area.dram_pin")
     blocks = {
         "matrix engines": logic * macs_mm2,
@@ -101,7 +102,7 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
         "other engines": logic * (_widest_mm2(physical.other_macs, technology) + other_lanes_mm2),
         "other SRAM": sram_mm2(_value(physical.cpu_cache) + _value(physical.other_sram), technology),
         "CPU cores": logic * _cores_mm2(physical, technology, is_powered=is_powered),
-        "DRAM interface": pins.value * pin_mm2,
+        "DRAM interface": pins * pin_mm2,
         "fixed logic": logic * table.fixed_logic[physical.surroundings].value,
         "fixed I/O": table.fixed_io[physical.surroundings].value,
     }
@@ -135,6 +136,11 @@ def _cores_mm2(physical: Physical, technology: Technology, *, is_powered: bool) 
         total_mm2 += min(count, left) * core_mm2
         left -= min(count, left)
     return total_mm2
+
+
+def _larger(used: Sourced, on_die: Sourced | None) -> float:
+    """What is used, or what is on the die if that is more: spares of a die do not take in what exceeds it."""
+    return max(used.value, _value(on_die))
 
 
 def _value(number: Sourced | None) -> float:
