@@ -86,8 +86,10 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
         name: cluster.count.value if is_powered else _larger(cluster.count, physical.clusters_on_die.get(name))
         for name, cluster in chip.clusters.items()
     }
-    macs_mm2 = sum(counts[name] * _macs_mm2(cluster, technology) for name, cluster in chip.clusters.items())
-    lanes = sum(counts[name] * cluster.vector.lanes.value for name, cluster in chip.clusters.items())
+    shapes = {name: [cluster] for name, cluster in chip.clusters.items()}
+    shapes[chip.accelerator] = list(chip.cluster_in_modes.values())  # what the largest of them needs is on the die
+    macs_mm2 = sum(counts[name] * max(_macs_mm2(shape, technology) for shape in shapes[name]) for name in shapes)
+    lanes = sum(counts[name] * max(shape.vector.lanes.value for shape in shapes[name]) for name in shapes)
     local_bytes = sum(counts[name] * cluster.sram.capacity.value for name, cluster in chip.clusters.items())
     shared_bytes = sum(level.capacity.value for level in chip.sram.values())
     other_lanes_mm2 = _value(physical.other_lanes) * table.lane["simt"].value
@@ -97,6 +99,7 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
     blocks = {
         "matrix engines": logic * macs_mm2,
         "vector lanes": logic * lanes * table.lane[physical.lanes].value,
+        "routing unit": logic * _routing_mm2(chip, technology),
         "local SRAM": sram_mm2(local_bytes, technology),
         "shared SRAM": sram_mm2(shared_bytes, technology),
         "other engines": logic * (_widest_mm2(physical.other_macs, technology) + other_lanes_mm2),
@@ -113,6 +116,16 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
 def _macs_mm2(cluster: Cluster, technology: Technology) -> float:
     """The matrix engine of one cluster at N7: its widest path, since narrower types use the same multipliers."""
     return max(_widest_mm2(path.macs_per_cycle, technology) for path in cluster.matrix.values())
+
+
+def _routing_mm2(chip: Chip, technology: Technology) -> float:
+    """The routing unit at N7, by its rates; the SRAM that keeps experts is a level of its own."""
+    unit, areas = chip.routing, technology.area.routing
+    if unit is None:
+        return 0.0
+    return unit.scores_per_cycle.value * areas["score"].value + areas["byte"].value * (
+        unit.gather.value + unit.scatter.value
+    )
 
 
 def _widest_mm2(macs_per_cycle: Mapping[Dtype, Sourced], technology: Technology) -> float:

@@ -81,8 +81,6 @@ def energy_model(chip: Chip, technology: Technology) -> EnergyModel:
         SpecError: when the technology lacks what the chip has.
     """
     table, cluster = technology.energy, chip.cluster
-    modes = chip.reconfiguration.modes if chip.reconfiguration else ()
-    in_modes = {"": cluster} | {name: chip.in_mode(name).cluster for name in modes}
     nominal_v = technology.nominal_voltage.value
     voltage = chip.physical.voltage if chip.physical is not None else None
     over_nominal = 1.0 if voltage is None else voltage.value / nominal_v
@@ -96,7 +94,7 @@ def energy_model(chip: Chip, technology: Technology) -> EnergyModel:
         mac_j={dtype: logic * table.mac_overhead.value * energy.value for dtype, energy in table.mac.items()},
         lane_cycle_j={
             mode: logic * _lanes_j(seen, technology) * seen.clock.value / cluster.clock.value
-            for mode, seen in in_modes.items()
+            for mode, seen in chip.cluster_in_modes.items()
         },
         num_clusters={"": cluster.count.value}
         | {name: float(partition.clusters) for name, partition in chip.partitions.items()},
@@ -120,12 +118,14 @@ def _lanes_j(cluster: Cluster, technology: Technology) -> float:
 def numbers_used(chip: Chip, technology: Technology) -> list[tuple[str, Sourced, str | None]]:
     """The numbers of a technology on which the energy of a chip rests: dotted path, number and unit."""
     physical = chip.physical or Physical()
-    dtypes = {dtype for path in chip.cluster.matrix.values() for dtype in path.macs_per_cycle}
+    paths = [path for cluster in chip.cluster_in_modes.values() for path in cluster.matrix.values()]
+    dtypes = {dtype for path in paths for dtype in path.macs_per_cycle}
     chosen: dict[str, set[str]] = {
         "energy.mac": set(dtypes),
         "energy.dram": {chip.dram.type},
         "area.mac": dtypes | set(physical.other_macs),
         "area.lane": {physical.lanes} | ({"simt"} if physical.other_lanes else set()),
+        "area.routing": set() if chip.routing is None else set(technology.area.routing),
         "area.cpu_core": set(physical.cpu_cores),
         "area.dram_pin": {chip.dram.type},
         "area.fixed_logic": {physical.surroundings},

@@ -95,6 +95,33 @@ def test_silicon_beyond_what_is_on_a_die_of_the_catalogue_is_added_to_it(
     assert after - before == pytest.approx(1.35 * added_mm2, abs=1e-9)
 
 
+ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 10)"}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "added_mm2"),
+    [
+        # 24 clusters of 2048 FP16 (4096 INT8) MACs and 64 lanes; the mode wants 4 times as many
+        ("hypo-phase", {"reconfiguration.modes.decode.matrix.native.macs_per_cycle.fp16": 8192},
+         24 * 0.663 * 6144 * 200e-6),
+        ("hypo-phase", {"reconfiguration.modes.decode.matrix.native.macs_per_cycle.fp16": 512}, 0.0),
+        ("hypo-phase", {"reconfiguration.modes.decode.vector":
+                        {"lanes": {"value": 256, **ASSUMED}, "special_per_cycle": {"value": 16, **ASSUMED}}},
+         24 * 0.663 * 192 * 4000e-6),
+        # N4, logic 0.625: 16 scores of 4000 um2, 2048 bytes in and as many out of 200 um2
+        ("hypo-moe", {"routing": None}, -0.625 * (16 * 4000e-6 + 4096 * 200e-6)),
+        ("hypo-moe", {"routing.gather": "4096 B/cycle"}, 0.625 * 2048 * 200e-6),
+    ],
+)  # fmt: skip
+def test_the_largest_of_the_modes_and_the_routing_unit_are_on_the_die(
+    name: str, change: dict[str, Any], added_mm2: float
+) -> None:
+    chip = load_chip(name)
+    technology = load_technology(str(chip.technology))
+    before, after = (area_of(seen, technology).total_mm2 for seen in (chip, chip.with_values(change)))
+    assert after - before == pytest.approx(1.35 * added_mm2, abs=1e-9)
+
+
 @pytest.mark.parametrize("on_die", [{}, {"gpu": {"value": 16, "source": "nv-orin", "status": "recalled"}}])
 def test_a_power_state_leaves_the_die_as_large_as_it_is(on_die: dict[str, Any]) -> None:
     technology = load_technology("samsung-8lpu")
