@@ -40,7 +40,8 @@ if len(sys.argv) > 1:
             "Modelled area by block, and the published die (line). Upper five: constants were chosen with them in view",
         )
         axes = figure.subplots()
-        blocks = list(dict.fromkeys(block for area in areas.values() for block in area.blocks_mm2))
+        sizes = [size for area in areas.values() for size in area.blocks_mm2.items()]
+        blocks = list(dict.fromkeys(block for block, block_mm2 in sizes if block_mm2 > 0))
         ends = [0.0] * len(areas)
         for number, block in enumerate(blocks):
             widths = [area.blocks_mm2.get(block, 0.0) for area in areas.values()]

@@ -25,7 +25,7 @@ from simulator.sourced import (
     Voltage,
 )
 from simulator.spec import Spec
-from simulator.terms import LaneKind, Surroundings
+from simulator.terms import LaneKind, RoutingPart, Surroundings
 
 
 class EnergyTable(Spec):
@@ -64,6 +64,8 @@ class AreaTable(Spec):
     """One multiply-accumulate of an array, laid out with its registers."""
     lane: dict[LaneKind, Area]
     """One vector lane of each kind, with its registers, special functions and share of control."""
+    routing: dict[RoutingPart, Area]
+    """A routing unit for each score, and for each byte gathered or scattered, that it handles per cycle."""
     array_efficiency: Fraction
     """Share of an SRAM that is bit cells: the rest is decoders, sense amplifiers, repair, banks and their wires."""
     cpu_core: dict[str, Area]

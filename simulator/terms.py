@@ -51,6 +51,9 @@ Surroundings = Literal["driving", "car", "accelerator"]
 LaneKind = Literal["simt", "simd"]
 """Vector lanes of a GPU, with registers, schedulers and textures, or the bare ones of an NPU."""
 
+RoutingPart = Literal["score", "byte"]
+"""What the area of a routing unit grows with: scores, and bytes gathered and scattered, per cycle."""
+
 RouterPreset = Literal["balanced", "typical", "skewed", "domain-locked", "olmoe"]
 """Routers whose synthetic traces are known by name; their parameters are in `simulator.routing.generator`."""
 

@@ -21,9 +21,9 @@ class Physical(Spec):
     lanes: LaneKind = "simd"
     """Kind of vector lanes: those of a GPU with registers, schedulers and textures, or bare ones of an NPU."""
     clusters_on_die: dict[str, Whole] = Field(default_factory=dict)
-    """Clusters that are on the die, spares included, by group; a group that is not named has what it uses."""
+    """Clusters that are on the die, spares included, by group; if more are used, or none are named, those."""
     dram_pins_on_die: Whole | None = None
-    """Data pins of the DRAM interfaces on the die, spares included; None for those that are used."""
+    """Data pins of the DRAM interfaces on the die, spares included; if more are used, or for None, those."""
     cpu_cores: dict[str, Whole] = Field(default_factory=dict)
     """CPU cores by class, a key of `area.cpu_core` of the technology."""
     cpu_cores_on: Whole | None = None

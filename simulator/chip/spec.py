@@ -213,6 +213,12 @@ class Chip(Spec):
         """The cluster group that runs transformer operators."""
         return self.clusters[self.accelerator]
 
+    @property
+    def cluster_in_modes(self) -> dict[str, Cluster]:
+        """That cluster group in each mode, by name; as the chip says it by the empty name."""
+        modes = () if self.reconfiguration is None else self.reconfiguration.modes
+        return {"": self.cluster} | {name: self.in_mode(name).cluster for name in modes}
+
     def in_mode(self, name: str) -> Chip:
         """The chip in one of its modes, as a chip that has no other."""
         if self.reconfiguration is None:
@@ -267,6 +273,11 @@ class Chip(Spec):
             )
         state = states[name]
         physical = self.physical or Physical()
+        used, there = self.cluster.count, physical.clusters_on_die.get(self.accelerator)
+        on_die = used if there is None or there.value < used.value else there  # what a state turns off stays there
+        physical = physical.model_copy(
+            update={"clusters_on_die": {**physical.clusters_on_die, self.accelerator: on_die}}
+        )
         return self.model_copy(
             update={
                 "clusters": {**self.clusters, self.accelerator: _replaced(

@@ -65,7 +65,7 @@ def expert_traffic(
         Infeasible: when there is less room than the predictor needs.
     """
     for platform in platforms:
-        _landing_slots(phases, platform)
+        _landing_slots([phase for phase, at in zip(phases, platforms, strict=True) if at.die == platform.die], platform)
     traffic: list[ExpertTraffic | None] = [None] * len(phases)
     if trace is None:
         return traffic

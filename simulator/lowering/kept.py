@@ -20,7 +20,10 @@ from simulator.terms import COMPONENT_OF_PHASE
 from simulator.variants import Ints, Size, largest, smallest
 
 
-def kept_of(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None = None) -> Kept:
+def kept_of(
+    phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None = None,
+    *, here: Sequence[PhaseGraph] | None = None,
+) -> Kept:  # fmt: skip
     """What of a model, or of every kind of model of a family, stays on the chip.
 
     Formula:  tokens = floor(KV room / bytes of a token in all layers)
@@ -31,6 +34,7 @@ def kept_of(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None 
         phases: of one frame.
         platform: chip and runtime.
         kind: of every model of a family, all models of a kind having as many layers; None for one model.
+        here: those phases that run on the die, where matrices of others are never pinned; None for all.
     """
     chip = platform.chip
     room = {what: sum(size_bytes for _, size_bytes in platform.kept_room(what)) for what in ("weights", "kv")}
@@ -41,7 +45,7 @@ def kept_of(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None 
         kept["kv_sinks"] = max(level.kv_sinks for level in (chip.cluster.sram, *chip.sram.values()))
         kept["far_kv"] = platform.far_share("kv")
     if room["weights"] > 0:
-        kept["weight_bytes"] = _matrix_bytes(phases, platform, kind)
+        kept["weight_bytes"] = _matrix_bytes(phases if here is None else here, platform, kind)
         kept["weight_share"] = smallest(1.0, room["weights"] / largest(kept["weight_bytes"], 1))
         kept["far_weights"] = platform.far_share("weights")
     return Kept(**kept) if kept else NOTHING_KEPT

@@ -119,6 +119,7 @@ def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, backgr
             operation_phase=np.array(operations.phase, dtype=np.int64),
             operation_flop=np.array(operations.flop, dtype=np.int64),
             operation_dtypes=tuple(operations.dtypes),
+            operation_modes=tuple(operations.modes),
             causes=CAUSES,
             phase_tokens=np.array(tokens, dtype=np.int64),
         ),
@@ -128,18 +129,18 @@ def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, backgr
 def _lasting_spaces(tasks: FoldedTasks, jobs: Sequence[_Jobs], segments: Sequence[Sequence[Segments]]) -> Occupancies:
     """What stays on the chip from step to step: pinned weights, experts, and the KV cache as it fills.
 
-    Weights and experts are there all the time if no mode changes their share, and else while their phase runs.
+    Weights and experts are on a die all the time if no mode changes their share, and else while their phase runs.
     """
     rows: list[tuple[int, int, int, int]] = []
     for number, (job, of_job) in enumerate(zip(jobs, segments, strict=True)):
         if job.is_family or not any(stage.platform.keeps_something for stage in job.stages):
             continue  # the models of a family run one after the other, and nobody asks what they hold
         instance = int(tasks.instances.job_offsets[number])
-        phases, has_trace = [stage.phase for stage in job.stages], any(stage.experts for stage in job.stages)
-        contexts = context_tokens(phases)
-        is_fixed = len({stage.platform.mode for stage in job.stages}) == 1
+        contexts = context_tokens([stage.phase for stage in job.stages])
         of_phases = iter(of_job)
-        for place, (stage, tokens) in enumerate(zip(job.stages, contexts, strict=True)):
+        for stage, tokens in zip(job.stages, contexts, strict=True):
+            on_die = [other for other in job.stages if other.platform.die == stage.platform.die]
+            is_fixed = len({other.platform.mode for other in on_die}) == 1
             part = next(of_phases)
             while part.is_passage:
                 instance, part = instance + 1, next(of_phases)
@@ -150,16 +151,21 @@ def _lasting_spaces(tasks: FoldedTasks, jobs: Sequence[_Jobs], segments: Sequenc
                 rows += _spaces(*spaces, "kv", stage.platform)
             lasting: tuple[tuple[Lasting, int], ...] = (
                 ("weights", pinned_bytes(stage.kept)),
-                ("experts", reserved_expert_bytes(phases, stage.platform, has_trace=has_trace)),
+                ("experts", _reserved_expert_bytes(on_die, stage.platform)),
             )
             for what, size_bytes in lasting:
                 if not is_fixed:
                     rows += _spaces(size_bytes, first_task[0], last_task[-1], what, stage.platform)
-                elif place == 0:
+                elif stage is on_die[0]:
                     rows += _spaces(size_bytes, NONE, NONE, what, stage.platform)
             instance = int(begins[-1])
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T
     return Occupancies(columns[0], columns[1], columns[2], columns[3])
+
+
+def _reserved_expert_bytes(on_die: Sequence[Stage], platform: Platform) -> int:
+    has_trace = any(stage.experts for stage in on_die)
+    return reserved_expert_bytes([stage.phase for stage in on_die], platform, has_trace=has_trace)
 
 
 def _spaces(

@@ -7,13 +7,13 @@ stage before, stage after  ─► drain, store, reconfigure, load      the switc
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from simulator.chip import Chip, IntensityRule
 from simulator.errors import SpecError
-from simulator.graph import PhaseGraph, WorkloadGraph
+from simulator.graph import CacheWrite, PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
 from simulator.lowering.capacity import reads_cache
 from simulator.lowering.experts import ExpertTraffic, expert_traffic, pinned_expert_bytes
@@ -94,11 +94,14 @@ def by_rule(rule: IntensityRule, flop_per_byte: Sequence[float]) -> Iterator[str
 
 
 def flop_per_byte(phase: PhaseGraph, platform: Platform) -> float:
-    """Matrix operations per byte of DRAM traffic of a phase, on a chip that keeps nothing from step to step.
+    """Matrix operations per byte of DRAM traffic of a phase, on a chip that keeps nothing and predicts nothing.
 
     Raises:
         SpecError: when the platform cannot run a precision.
     """
+    if (unit := platform.chip.routing) is not None:  # a better predictor or cache is no reason for another mode
+        plain = unit.model_copy(update={"prefetch": None, "cache": None})
+        platform = replace(platform, chip=platform.chip.model_copy(update={"routing": plain}))
     moved_bytes = 0
     for block in phase.blocks:
         for work in lower_block(block.graph, platform, precision(phase.precision)).works:
@@ -111,22 +114,25 @@ Passage = tuple[Platform, list[Link]]
 
 
 def passages_of(stages: Sequence[Stage]) -> list[list[Passage]]:
-    """What has to happen before every stage of a frame: results go to another die, the mode changes.
+    """What has to happen before every stage of a frame: the mode changes, results come from another die.
 
-    A frame finds every die in the mode in which the frame before has left it, with an empty KV cache.
+    A frame finds every die in the mode in which the frame before has left it, with an empty KV cache. What comes over
+    the link lies where the new mode keeps it.
     """
     contexts = [int(tokens[-1]) for tokens in context_tokens([stage.phase for stage in stages])]
     last_on_die = {stage.platform.die: stage for stage in stages}
+    tokens_on_die = dict.fromkeys(last_on_die, 0)
     passages: list[list[Passage]] = []
     for number, stage in enumerate(stages):
-        before, tokens = stages[number - 1], contexts[number - 1] if number > 0 else 0
+        before, die = stages[number - 1], stage.platform.die
         chains = []
-        if number > 0 and before.platform.die != stage.platform.die:
-            chains.append((before.platform, [_handover(before, stage, tokens)]))
-        configured = last_on_die[stage.platform.die]
-        if configured.platform.mode != stage.platform.mode:
-            chains.append((stage.platform, _switch(configured, stage, tokens)))
-        last_on_die[stage.platform.die] = stage
+        if last_on_die[die].platform.mode != stage.platform.mode:
+            chains.append((stage.platform, _switch(last_on_die[die], stage, tokens_on_die[die])))
+        if number > 0 and before.platform.die != die:
+            chains.append((before.platform, [_handover(before, stage, contexts[number - 1])]))
+        last_on_die[die] = stage
+        if any(isinstance(operator, CacheWrite) or reads_cache(operator) for operator, _ in stage.phase.operators()):
+            tokens_on_die[die] = contexts[number]
         passages.append([(platform, links) for platform, links in chains if links])
     return passages
 
@@ -180,10 +186,12 @@ def stages_of(graph: WorkloadGraph, platform: Platform, where: Mapping[PhaseName
         at = where.get(phase.name, platform)
         platforms.append(at.in_mode(modes[phase.name]) if phase.name in modes else at)
     experts = expert_traffic(phases, platforms, graph.trace)
-    return [
-        Stage(phase, at, kept_of(phases, at), traffic, pinned_expert_bytes(phases, at, graph.trace))
-        for phase, at, traffic in zip(phases, platforms, experts, strict=True)
-    ]
+    stages = []
+    for phase, at, traffic in zip(phases, platforms, experts, strict=True):
+        here = [other for other, place in zip(phases, platforms, strict=True) if place.die == at.die]
+        pinned = pinned_expert_bytes(here, at, graph.trace)
+        stages.append(Stage(phase, at, kept_of(phases, at, here=here), traffic, pinned))
+    return stages
 
 
 def check_one_stream(platform: Platform) -> None:

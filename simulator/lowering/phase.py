@@ -32,13 +32,15 @@ class Operations:
     phase: list[int] = field(default_factory=list)
     flop: list[int] = field(default_factory=list)
     dtypes: list[str] = field(default_factory=list)
+    modes: list[str] = field(default_factory=list)
 
-    def add(self, name: str, phase: int, dtype: str = "") -> int:
+    def add(self, name: str, phase: int, mode: str, dtype: str = "") -> int:
         """Adds a row and returns its number."""
         self.names.append(name)
         self.phase.append(phase)
         self.flop.append(0)
         self.dtypes.append(dtype)
+        self.modes.append(mode)
         return len(self.names) - 1
 
 
@@ -111,7 +113,7 @@ class PhaseLowering:
         self._kept = kept
         self._experts = experts
         self._replays_graph = phase.name in platform.runtime.graph_phases
-        self._host = operations.add(f"{phase.name}.host", index)
+        self._host = operations.add(f"{phase.name}.host", index, platform.mode)
         """Row of what the host does, and of the milestones between fragments."""
         self._rows: dict[str, int] = {}
 
@@ -186,5 +188,7 @@ class PhaseLowering:
     def _row(self, name: str, dtype: str) -> int:
         """The row of an operation; kernels of the same name share it."""
         if name not in self._rows:
-            self._rows[name] = self._operations.add(f"{self._phase.name}.{name}", self._index, dtype)
+            self._rows[name] = self._operations.add(
+                f"{self._phase.name}.{name}", self._index, self._platform.mode, dtype
+            )
         return self._rows[name]

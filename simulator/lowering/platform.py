@@ -97,8 +97,12 @@ class Platform:
 
     @property
     def rate_cap_bytes_per_s(self) -> float:
-        """The most the accelerator's port moves."""
-        cap = self.chip.masters[self.chip.accelerator].rate_cap
+        """The most that the port of its master moves: the accelerator's, or a partition's own."""
+        return self.master_cap_bytes_per_s(self.accelerator_master)
+
+    def master_cap_bytes_per_s(self, master: int) -> float:
+        """The most that a master moves by itself; infinite where nothing limits it."""
+        cap = list(self.chip.masters.values())[master].rate_cap
         return math.inf if cap is None else cap.value
 
     @cached_property

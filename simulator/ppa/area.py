@@ -83,25 +83,29 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
     physical, table = chip.physical or Physical(), technology.area
     logic = technology.logic_area.value
     counts = {
-        name: cluster.count.value if is_powered else physical.clusters_on_die.get(name, cluster.count).value
+        name: cluster.count.value if is_powered else _larger(cluster.count, physical.clusters_on_die.get(name))
         for name, cluster in chip.clusters.items()
     }
-    macs_mm2 = sum(counts[name] * _macs_mm2(cluster, technology) for name, cluster in chip.clusters.items())
-    lanes = sum(counts[name] * cluster.vector.lanes.value for name, cluster in chip.clusters.items())
+    shapes = {name: [cluster] for name, cluster in chip.clusters.items()}
+    shapes[chip.accelerator] = list(chip.cluster_in_modes.values())  # what the largest of them needs is on the die
+    macs_mm2 = sum(counts[name] * max(_macs_mm2(shape, technology) for shape in shapes[name]) for name in shapes)
+    lanes = sum(counts[name] * max(shape.vector.lanes.value for shape in shapes[name]) for name in shapes)
     local_bytes = sum(counts[name] * cluster.sram.capacity.value for name, cluster in chip.clusters.items())
     shared_bytes = sum(level.capacity.value for level in chip.sram.values())
     other_lanes_mm2 = _value(physical.other_lanes) * table.lane["simt"].value
-    pins = chip.dram.width_bits if is_powered else physical.dram_pins_on_die or chip.dram.width_bits
+    used = chip.dram.width_bits
+    pins = used.value if is_powered else _larger(used, physical.dram_pins_on_die)
     pin_mm2 = named(table.dram_pin, chip.dram.type, technology, "area.dram_pin")
     blocks = {
         "matrix engines": logic * macs_mm2,
         "vector lanes": logic * lanes * table.lane[physical.lanes].value,
+        "routing unit": logic * _routing_mm2(chip, technology),
         "local SRAM": sram_mm2(local_bytes, technology),
         "shared SRAM": sram_mm2(shared_bytes, technology),
         "other engines": logic * (_widest_mm2(physical.other_macs, technology) + other_lanes_mm2),
         "other SRAM": sram_mm2(_value(physical.cpu_cache) + _value(physical.other_sram), technology),
         "CPU cores": logic * _cores_mm2(physical, technology, is_powered=is_powered),
-        "DRAM interface": pins.value * pin_mm2,
+        "DRAM interface": pins * pin_mm2,
         "fixed logic": logic * table.fixed_logic[physical.surroundings].value,
         "fixed I/O": table.fixed_io[physical.surroundings].value,
     }
@@ -112,6 +116,16 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
 def _macs_mm2(cluster: Cluster, technology: Technology) -> float:
     """The matrix engine of one cluster at N7: its widest path, since narrower types use the same multipliers."""
     return max(_widest_mm2(path.macs_per_cycle, technology) for path in cluster.matrix.values())
+
+
+def _routing_mm2(chip: Chip, technology: Technology) -> float:
+    """The routing unit at N7, by its rates; the SRAM that keeps experts is a level of its own."""
+    unit, areas = chip.routing, technology.area.routing
+    if unit is None:
+        return 0.0
+    return unit.scores_per_cycle.value * areas["score"].value + areas["byte"].value * (
+        unit.gather.value + unit.scatter.value
+    )
 
 
 def _widest_mm2(macs_per_cycle: Mapping[Dtype, Sourced], technology: Technology) -> float:
@@ -135,6 +149,11 @@ def _cores_mm2(physical: Physical, technology: Technology, *, is_powered: bool) 
         total_mm2 += min(count, left) * core_mm2
         left -= min(count, left)
     return total_mm2
+
+
+def _larger(used: Sourced, on_die: Sourced | None) -> float:
+    """What is used, or what is on the die if that is more: spares of a die do not take in what exceeds it."""
+    return max(used.value, _value(on_die))
 
 
 def _value(number: Sourced | None) -> float:

@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from simulator.chip import LASTING, Chip, Physical
+from simulator.chip import LASTING, Chip, Cluster, Physical
 from simulator.errors import EngineError, SpecError, nearest
 from simulator.ppa.area import area_of, named, powered_mm2, sram_mm2
 from simulator.program.columns import NONE, Floats
@@ -52,8 +52,9 @@ class EnergyModel:
 
     mac_j: Mapping[str, float]
     """By dtype."""
-    lane_cycle_j: float
-    """A cycle in which all lanes and special functions of one cluster work."""
+    lane_cycle_j: Mapping[str, float]
+    """By mode, an empty name for none: a cycle in which all lanes and special functions of one cluster work. A Program
+    counts cycles of a mode in the clock of the chip, so it is as many cycles of the mode as pass in one of the chip."""
     num_clusters: Mapping[str, float]
     """Clusters by partition; under an empty name all of them."""
     host_cycle_j: float
@@ -91,10 +92,10 @@ def energy_model(chip: Chip, technology: Technology) -> EnergyModel:
     leakage_w = table.static.value * powered_mm2(chip, technology) * over_nominal
     return EnergyModel(
         mac_j={dtype: logic * table.mac_overhead.value * energy.value for dtype, energy in table.mac.items()},
-        lane_cycle_j=logic * (
-            cluster.vector.lanes.value * table.lane_operation.value
-            + cluster.vector.special_per_cycle.value * table.special_function.value
-        ),
+        lane_cycle_j={
+            mode: logic * _lanes_j(seen, technology) * seen.clock.value / cluster.clock.value
+            for mode, seen in chip.cluster_in_modes.items()
+        },
         num_clusters={"": cluster.count.value}
         | {name: float(partition.clusters) for name, partition in chip.partitions.items()},
         host_cycle_j=logic * table.host_cycle.value,
@@ -106,15 +107,25 @@ def energy_model(chip: Chip, technology: Technology) -> EnergyModel:
     )  # fmt: skip
 
 
+def _lanes_j(cluster: Cluster, technology: Technology) -> float:
+    """A cycle in which all lanes and special functions of a cluster work, at N7."""
+    vector, table = cluster.vector, technology.energy
+    return (
+        vector.lanes.value * table.lane_operation.value + vector.special_per_cycle.value * table.special_function.value
+    )
+
+
 def numbers_used(chip: Chip, technology: Technology) -> list[tuple[str, Sourced, str | None]]:
     """The numbers of a technology on which the energy of a chip rests: dotted path, number and unit."""
     physical = chip.physical or Physical()
-    dtypes = {dtype for path in chip.cluster.matrix.values() for dtype in path.macs_per_cycle}
+    paths = [path for cluster in chip.cluster_in_modes.values() for path in cluster.matrix.values()]
+    dtypes = {dtype for path in paths for dtype in path.macs_per_cycle}
     chosen: dict[str, set[str]] = {
         "energy.mac": set(dtypes),
         "energy.dram": {chip.dram.type},
         "area.mac": dtypes | set(physical.other_macs),
         "area.lane": {physical.lanes} | ({"simt"} if physical.other_lanes else set()),
+        "area.routing": set() if chip.routing is None else set(technology.area.routing),
         "area.cpu_core": set(physical.cpu_cores),
         "area.dram_pin": {chip.dram.type},
         "area.fixed_logic": {physical.surroundings},
@@ -161,6 +172,7 @@ def template_energy(program: Program, model: EnergyModel) -> dict[str, Floats]:
     templates, resources = program.folded_tasks.templates, program.resources
     energy = {part: np.zeros(len(templates.unit)) for part in PARTS}
     is_conversion = templates.cause == _index(program.labels.causes, "conversion")
+    lane_cycle_j = _lane_cycle_j(program, model)
     for unit, name in enumerate(resources.unit_names):
         *place, role = name.split(".")
         cycles = np.where(templates.unit == unit, templates.work_cycles, 0.0)
@@ -168,9 +180,9 @@ def template_energy(program: Program, model: EnergyModel) -> dict[str, Floats]:
             energy["matrix"] += _matrix_energy(program, model, cycles)
         elif role in _LANE_ROLES:
             partition = place[-1] if place and place[-1] in model.num_clusters else ""
-            cycle_j = model.lane_cycle_j * model.num_clusters[partition]
-            energy["conversion"] += np.where(is_conversion, cycles, 0.0) * cycle_j
-            energy[role] += np.where(is_conversion, 0.0, cycles) * cycle_j
+            lanes_j = cycles * lane_cycle_j * model.num_clusters[partition]
+            energy["conversion"] += np.where(is_conversion, lanes_j, 0.0)
+            energy[role] += np.where(is_conversion, 0.0, lanes_j)
         elif role == "host":
             energy["host"] += cycles * model.host_cycle_j
         elif role == "link":  # its cycles are bytes
@@ -200,6 +212,13 @@ def route_energy(program: Program, model: EnergyModel) -> dict[str, Floats]:
             part, j_per_byte = model.channel_j_per_byte[name]
             energy[part][route] += j_per_byte
     return energy
+
+
+def _lane_cycle_j(program: Program, model: EnergyModel) -> Floats:
+    """The energy of a cycle of the lanes of one cluster, in the mode of each template task."""
+    labels, operation = program.labels, program.folded_tasks.templates.operation
+    of_operation = [model.lane_cycle_j[mode] for mode in labels.operation_modes or ("",) * len(labels.operations)]
+    return np.array([*of_operation, model.lane_cycle_j[""]])[operation]  # NONE is the last
 
 
 def _matrix_energy(program: Program, model: EnergyModel, cycles: Floats) -> Floats:

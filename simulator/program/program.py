@@ -243,6 +243,8 @@ class Labels:
     """Tokens that a phase handles in one job."""
     operation_dtypes: tuple[str, ...] = ()
     """What the matrices of each operation are multiplied in, empty for none; empty altogether if nobody said."""
+    operation_modes: tuple[str, ...] = ()
+    """The mode in which each operation runs, empty on a chip without modes; empty altogether if nobody said."""
 
 
 @dataclass(frozen=True, eq=False)

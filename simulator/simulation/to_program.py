@@ -120,11 +120,17 @@ def _accesses(setup: Setup) -> dict[str, Access]:
 
 def _background(setup: Setup, platform: Platform) -> Background:
     flows, accesses = setup.background, _accesses(setup)
+    master = [_master(setup, platform, name, flow) for name, flow in flows.items()]
+    # What a flow asks for beyond the port of its master never reaches the DRAM.
+    bytes_per_s = [
+        min(flow.bandwidth.value, platform.master_cap_bytes_per_s(number))
+        for number, flow in zip(master, flows.values(), strict=True)
+    ]
     return Background(
         names=tuple(flows),
         route=np.array([platform.site.traffic[accesses[name]] for name in flows], dtype=np.int64),
-        master=np.array([_master(setup, platform, name, flow) for name, flow in flows.items()], dtype=np.int64),
-        bytes_per_s=np.array([flow.bandwidth.value for flow in flows.values()], dtype=np.float64),
+        master=np.array(master, dtype=np.int64),
+        bytes_per_s=np.array(bytes_per_s, dtype=np.float64),
         start_tick=np.array([seconds_to_ticks(flow.start) for flow in flows.values()], dtype=np.int64),
         stop_tick=np.array(
             [NONE if flow.stop is None else seconds_to_ticks(flow.stop) for flow in flows.values()], dtype=np.int64

@@ -18,15 +18,18 @@ from simulator.chip import Chip
 from simulator.engine.compiled import CompiledEngine
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import Infeasible
-from simulator.program import DropPolicy
+from simulator.lowering.block import SWITCH
+from simulator.lowering.modes import passages_of, stages_of
+from simulator.program import NONE, DropPolicy
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup, Stream
 from simulator.simulation.simulate import simulate
-from simulator.simulation.to_program import to_program
+from simulator.simulation.to_program import demands_of, to_program
 from simulator.units import TICKS_PER_SECOND
 from tests.unit.test_emit import NS, chip, number
-from tests.unit.test_modes import KEEPING, TOKEN_BYTES, WEIGHTS_BYTES, modal, path, tiny
+from tests.unit.test_graph import tiny as whole_model
+from tests.unit.test_modes import EMPTY, KEEPING, TOKEN_BYTES, WEIGHTS_BYTES, modal, path, tiny
 
 LOGITS_BYTES = 2 * 50
 EMBEDDING_BYTES = 2 * 50 * 12
@@ -166,6 +169,34 @@ def test_a_chip_of_one_die_needs_no_number() -> None:
         run(pair(capacity="8 kB", dies=None), stream("one", 0))
 
 
+def test_a_die_where_the_frame_does_not_begin_shows_what_it_keeps_too() -> None:
+    """Both phases use all weights, so each die has all of them all the time."""
+    hardware = pair(shared="20 kB").with_values({"sram.l2.split": KEEPING["l2"]})
+    result = run(hardware, stream("one", ACROSS))
+    spaces, names = result.program.occupancies, result.program.resources.memory_names
+    always = spaces.first_task == NONE
+    for die in ("die0.l2", "die1.l2"):
+        assert spaces.size_bytes[always & (spaces.memory == names.index(die))].tolist() == [WEIGHTS_BYTES]
+
+
+def test_matrices_that_run_on_another_die_take_no_room() -> None:
+    """The vision tower alone on a die keeps all of its matrices in a room of as many bytes.
+
+    Patches 6 * 8 + 8, a layer of 8 * (24 + 8 + 16) + 16 * 8 with biases 24 + 8 + 16 + 8, and two mergers of
+    32 * 10 + 10 + 10 * 12 + 12.
+    """
+    tower_bytes = 2 * (56 + 8 * 48 + 128 + 56 + 2 * 462)
+    hardware = pair(shared=f"{tower_bytes} B").with_values({"sram.l2.split": {"weights": 1.0}})
+    model = whole_model()
+    phases = tuple(phase.model_copy(update={"precision": "fp16"}) for phase in model.pipeline)
+    frames = replace(stream("one", {"vision": 1}), workload=model.model_copy(update={"pipeline": phases}))
+    (demand,) = demands_of(setup_of(hardware, frames))
+    stages = stages_of(demand.graph, demand.platforms["vision"], demand.platforms)
+    shares = {stage.phase.name: stage.kept.weight_share for stage in stages}
+    assert shares["vision"] == 1
+    assert shares["prefill"] == shares["decode"] == shares["action"] < 0.5
+
+
 def test_a_die_that_runs_one_phase_only_stays_in_its_mode() -> None:
     """Each die has a mode of its own: none is ever changed, and so nothing is lost by it."""
     two = pair()
@@ -175,6 +206,25 @@ def test_a_die_that_runs_one_phase_only_stays_in_its_mode() -> None:
     assert result.modes is not None
     assert [phase.mode for phase in result.modes.phases] == ["a", "b"]
     assert result.modes.num_switches == 0
+
+
+def test_a_cache_that_comes_over_the_link_lies_where_the_new_mode_keeps_it() -> None:
+    """The die of the tower and the action head changes its mode twice and moves no KV: it has none, or just got it."""
+    two = pair()
+    split = {"a": {"split": EMPTY}, "b": {"split": {"l2": {"kv": 1.0}}}}
+    hardware = modal(split, order={"vision": "a", "prefill": "b"}).model_copy(
+        update={"dies": two.dies, "links": two.links}
+    )
+    model = whole_model()
+    phases = tuple(phase.model_copy(update={"precision": "fp16"}) for phase in model.pipeline)
+    where = {"vision": 1, "prefill": 0, "decode": 0, "action": 1}
+    frames = replace(stream("one", where), workload=model.model_copy(update={"pipeline": phases}))
+    (demand,) = demands_of(setup_of(hardware, frames))
+    passages = passages_of(stages_of(demand.graph, demand.platforms["vision"], demand.platforms))
+    switches = [
+        [link.size_bytes for _, links in chains for link in links if link.cause == SWITCH] for chains in passages
+    ]
+    assert switches == [[0], [], [], [0]]  # the time to change, and no bytes
 
 
 def test_both_engines_find_the_same_times_on_two_dies() -> None:

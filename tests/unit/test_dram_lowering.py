@@ -195,14 +195,18 @@ def test_a_budget_bounds_what_a_master_moves_in_a_run() -> None:
     assert (periods - 1) * 1e6 - periods <= moved <= periods * (1e6 + 1)
 
 
-def test_traffic_begins_and_ends_when_the_scenario_says() -> None:
+@pytest.mark.parametrize(("port", "moved_bytes"), [(None, 1e6), ("250 MB/s", 0.25e6), ("2 GB/s", 1e6)])
+def test_traffic_begins_and_ends_when_the_scenario_says_at_the_port_of_its_master(
+    port: str | None, moved_bytes: float
+) -> None:
+    """A millisecond of 1 GB/s is a megabyte, unless the port of the master lets less through."""
     scenario = simulator.load_scenario("interference-orin").with_values(
         {**SHORT, "background.stressor.start": "1 ms", "background.stressor.stop": "2 ms",
          "background.stressor.bandwidth": "1 GB/s"}
     )  # fmt: skip
-    result = simulator.run_scenario(scenario)
+    result = simulator.run_scenario(scenario, overrides={"masters.cpu.rate_cap": number(port)} if port else {})
     moved = result.timeline.background_bytes[list(result.program.background.names).index("stressor")]
-    assert float(moved) == pytest.approx(1e6, rel=1e-6)
+    assert float(moved) == pytest.approx(moved_bytes, rel=1e-6)
 
 
 # bad input ------------------------------------------------------------------------------------------------------------

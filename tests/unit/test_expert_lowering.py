@@ -15,7 +15,7 @@ from simulator.engine.reference import ReferenceEngine
 from simulator.engine.select import engine_named
 from simulator.errors import SpecError
 from simulator.graph import build_graph
-from simulator.lowering import Demand, Platform, lower
+from simulator.lowering import Demand, Platform, flop_per_byte, lower
 from simulator.lowering.block import lower_block
 from simulator.lowering.experts import expert_traffic
 from simulator.lowering.least_time import block_time, least_phase_ticks
@@ -203,6 +203,13 @@ def test_with_time_to_hide_in_a_wrong_prediction_costs_its_share_of_the_transfer
 
 def test_without_a_predictor_every_layer_waits_for_all_of_its_experts() -> None:
     assert decode_us(None, 200) - decode_us(1.0, 200) == pytest.approx(12 * TRANSFER_US, rel=0.002)
+
+
+def test_the_operations_per_byte_that_a_rule_looks_at_do_not_depend_on_the_predictor() -> None:
+    graph = build_graph(tiny())
+    units = [with_unit(slots=20), *(with_unit(slots=20, hit_rate=rate, ahead=1) for rate in (0, 0.5, 1))]
+    for phase in graph.phases:
+        assert len({flop_per_byte(phase, unit) for unit in units}) == 1
 
 
 def test_what_does_not_fit_into_the_time_to_hide_in_is_left_as_a_stall() -> None:

@@ -94,6 +94,19 @@ def test_partitions_cost_speed_alone_and_save_waiting_beside_each_other(scenario
     assert in_space[1].latency_s - in_space[0].latency_s < in_time[1].latency_s - in_time[0].latency_s
 
 
+def test_a_partition_that_is_a_master_of_its_own_has_the_port_of_that_master(scenario: Scenario) -> None:
+    """A port of 1 GB/s slows the partition as it slows the whole accelerator, whose own port is not the partition's."""
+    capped = {"rate_cap": {"value": "1 GB/s", "source": "assumption", "status": "assumed"}}
+    alone = streams(scenario, "assistant")
+    latencies = [
+        run(alone, masters={"npu": whole, "cockpit": part, "cpu": {}, "isp": {}, "display": {}}).latency_s
+        for whole, part in (({}, {}), (capped, {}), ({}, capped))
+    ]
+    assert latencies[0] == latencies[1]
+    everywhere = run(alone, masters={"npu": capped, "cpu": {}, "isp": {}, "display": {}}).latency_s
+    assert latencies[2] == everywhere > 10 * latencies[0]
+
+
 def test_both_engines_find_the_same_times_in_partitions(scenario: Scenario) -> None:
     small = scenario.with_values(
         {"streams.driving.workload": "qwen3-0.6b", "streams.driving.precision": "w8a8",

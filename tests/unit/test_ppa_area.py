@@ -71,6 +71,78 @@ def test_spare_clusters_and_cores_that_are_off_are_on_the_die_and_not_powered() 
     assert powered_mm2(orin, node) - powered_mm2(low, node) == pytest.approx(1.35 * off_mm2)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "added_mm2"),
+    [
+        # 192 blocks of 2048 INT8 MACs, 64 lanes and 2 MiB at N5, where 56 were on the die
+        ("mach-m100", {"clusters.npu.count": 192},
+         136 * (0.663 * (2048 * 100e-6 + 64 * 4000e-6) + 2 * 2**20 * 8 * 0.021e-6 / 0.5)),
+        ("mach-m100", {"clusters.npu.count": 56}, 0.0),  # the spares of the die
+        # 64 SM of 1024 FP16 MACs, 128 lanes and 164 KiB at Samsung 8 nm (logic 1.49, cell of 0.040 um2) instead of 16
+        ("orin-agx-64gb", {"clusters.gpu.count": 64},
+         48 * (1.49 * (1024 * 200e-6 + 128 * 18000e-6) + 164 * 2**10 * 8 * 0.040e-6 / 0.5)),
+        ("orin-agx-64gb", {"dram.width_bits": 512}, 256 * 0.10),
+        ("thor-t5000", {"dram.width_bits": 512}, 256 * 0.10),
+        ("a100-80gb", {"dram.width_bits": 6144}, 0.0),  # the sixth stack has its interface on the die
+    ],
+)  # fmt: skip
+def test_silicon_beyond_what_is_on_a_die_of_the_catalogue_is_added_to_it(
+    name: str, change: dict[str, Any], added_mm2: float
+) -> None:
+    chip = load_chip(name)
+    technology = load_technology(str(chip.technology))
+    before, after = (area_of(seen, technology).total_mm2 for seen in (chip, chip.with_values(change)))
+    assert after - before == pytest.approx(1.35 * added_mm2, abs=1e-9)
+
+
+ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 10)"}
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "added_mm2"),
+    [
+        # 24 clusters of 2048 FP16 (4096 INT8) MACs and 64 lanes; the mode wants 4 times as many
+        ("hypo-phase", {"reconfiguration.modes.decode.matrix.native.macs_per_cycle.fp16": 8192},
+         24 * 0.663 * 6144 * 200e-6),
+        ("hypo-phase", {"reconfiguration.modes.decode.matrix.native.macs_per_cycle.fp16": 512}, 0.0),
+        ("hypo-phase", {"reconfiguration.modes.decode.vector":
+                        {"lanes": {"value": 256, **ASSUMED}, "special_per_cycle": {"value": 16, **ASSUMED}}},
+         24 * 0.663 * 192 * 4000e-6),
+        # N4, logic 0.625: 16 scores of 4000 um2, 2048 bytes in and as many out of 200 um2
+        ("hypo-moe", {"routing": None}, -0.625 * (16 * 4000e-6 + 4096 * 200e-6)),
+        ("hypo-moe", {"routing.gather": "4096 B/cycle"}, 0.625 * 2048 * 200e-6),
+    ],
+)  # fmt: skip
+def test_the_largest_of_the_modes_and_the_routing_unit_are_on_the_die(
+    name: str, change: dict[str, Any], added_mm2: float
+) -> None:
+    chip = load_chip(name)
+    technology = load_technology(str(chip.technology))
+    before, after = (area_of(seen, technology).total_mm2 for seen in (chip, chip.with_values(change)))
+    assert after - before == pytest.approx(1.35 * added_mm2, abs=1e-9)
+
+
+@pytest.mark.parametrize("on_die", [{}, {"gpu": {"value": 16, "source": "nv-orin", "status": "recalled"}}])
+def test_a_power_state_leaves_the_die_as_large_as_it_is(on_die: dict[str, Any]) -> None:
+    technology = load_technology("samsung-8lpu")
+    chip = load_chip("orin-agx-64gb").with_values({"physical.clusters_on_die": on_die})
+    for state in chip.power_states or {}:
+        low = chip.in_power_state(state)
+        assert area_of(low, technology).total_mm2 == area_of(chip, technology).total_mm2
+        assert powered_mm2(low, technology) <= powered_mm2(chip, technology)
+    more = chip.with_values({"clusters.gpu.count": 64})
+    assert area_of(more.in_power_state("15W"), technology).total_mm2 == area_of(more, technology).total_mm2
+
+
+@pytest.mark.parametrize("name", ["mach-m100", "orin-agx-64gb", "thor-t5000", "a100-80gb"])
+@pytest.mark.parametrize("times", [1, 4])
+def test_what_is_powered_is_never_more_than_the_die(name: str, times: int) -> None:
+    chip = load_chip(name)
+    chip = chip.with_values({f"clusters.{chip.accelerator}.count": times * int(chip.cluster.count.value)})
+    technology = load_technology(str(chip.technology))
+    assert powered_mm2(chip, technology) <= area_of(chip, technology).total_mm2
+
+
 # [m100] for the two that it names; Orin and HW3 from the press. The bound judges the model, whose constants for what
 # surrounds the compute were chosen with these four dies in view.
 @pytest.mark.parametrize("name", ["mach-m100", "thor-u", "orin-agx-64gb", "tesla-hw3"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import api
-from simulator.catalog import load_technology
+from simulator.catalog import load_chip, load_technology
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import EngineError, SpecError
 from simulator.ppa.energy import EnergyModel, energy_model, sram_j_per_byte
@@ -24,7 +24,7 @@ from simulator.simulation.result import Result
 # Energies that can be told apart: a MAC 1 J, a vector cycle 10 J, a host cycle 100 J, a byte of DRAM 1000 J.
 MODEL = EnergyModel(
     mac_j={"fp16": 1.0, "int8": 0.25},
-    lane_cycle_j=5.0,
+    lane_cycle_j={"": 5.0, "slow": 2.0},
     num_clusters={"": 2.0, "front": 1.0},
     link_j_per_byte=3.0,
     host_cycle_j=100.0,
@@ -103,6 +103,14 @@ def test_energy_does_not_depend_on_the_pieces_into_which_work_is_cut(num_pieces:
     run = Meter(program, MODEL).run(ReferenceEngine().run(program))
     assert run["compute"] == pytest.approx(680.0)
     assert run["memory"] == pytest.approx(6042.0)
+
+
+def test_lanes_take_the_energy_of_the_mode_in_which_their_operation_runs() -> None:
+    program = hand_program()
+    labels = replace(program.labels, operation_modes=("slow", ""))
+    parts = Meter(replace(program, labels=labels), MODEL).frame(0, 0, {}).parts_j
+    # 5 and 3 cycles of 2 clusters at 2 J
+    assert (parts["vector"], parts["conversion"], parts["matrix"]) == (20.0, 12.0, 400.0)
 
 
 def test_an_idle_chip_takes_its_static_power_times_the_time() -> None:
@@ -245,7 +253,7 @@ def run_tiny(catalogue: Any, **options: Any) -> Result:
 def test_the_energies_of_a_tiny_chip_at_n7_are_those_of_a_hand_sum(on_n7: Any) -> None:
     model = energy_model(on_n7.catalog().load_chip("tiny"), load_technology("tsmc-n7"))
     assert model.mac_j["fp16"] == pytest.approx(2 * 0.72e-12)
-    assert model.lane_cycle_j == pytest.approx(64 * 5e-12 + 16 * 10e-12)
+    assert model.lane_cycle_j == {"": pytest.approx(64 * 5e-12 + 16 * 10e-12)}
     assert model.num_clusters == {"": 2.0}
     assert model.channel_j_per_byte["dram"] == ("dram", pytest.approx(48e-12))  # 6 pJ/bit
     assert model.local_j_per_byte == pytest.approx(2 * 1.75e-12)  # 1 MiB, written and read
@@ -253,6 +261,45 @@ def test_the_energies_of_a_tiny_chip_at_n7_are_those_of_a_hand_sum(on_n7: Any) -
     die_mm2 = 1.35 * (0.2048 + 0.512 + 2 * 2**20 * 8 * 0.027e-6 / 0.5 + 6.4 + 180)
     assert model.wire_j_per_byte == pytest.approx(0.15e-12 * 5 / 6 * die_mm2**0.5)
     assert model.static_w == pytest.approx(0.025 * die_mm2 + 0.03 * 8e9 / 2**30)
+
+
+ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 10)"}
+ONE_MODE = {"reconfiguration.rule": None, "reconfiguration.order": {"prefill": "decode"}}
+IN_MODE, IN_CHIP = "reconfiguration.modes.decode", "clusters.npu"
+ALONE = {"reconfiguration": None, "sram.shared.split": {"activations": 0.1, "weights": 0.5, "kv": 0.4}}
+
+
+@pytest.mark.parametrize(
+    ("change", "same_change"),
+    [
+        ({f"{IN_MODE}.clock": {"value": "0.7 GHz", **ASSUMED}}, {f"{IN_CHIP}.clock": "0.7 GHz"}),
+        (
+            {f"{IN_MODE}.vector": {"lanes": {"value": 16, **ASSUMED}, "special_per_cycle": {"value": 4, **ASSUMED}}},
+            {f"{IN_CHIP}.vector.lanes": 16, f"{IN_CHIP}.vector.special_per_cycle": 4},
+        ),
+    ],
+)
+def test_a_chip_that_is_always_in_one_mode_takes_the_energy_of_a_chip_that_is_made_so(
+    change: dict[str, Any], same_change: dict[str, Any]
+) -> None:
+    shape = {f"{IN_MODE}.matrix": None}  # the array of the chip
+    in_mode, so_made = (run_hypo_phase(of) for of in ({**ONE_MODE, **shape, **change}, {**ALONE, **same_change}))
+    parts = in_mode.keys() - ON_THE_DIE
+    assert parts >= {"vector", "matrix", "dram"}
+    assert {part: in_mode[part] for part in parts} == pytest.approx({part: so_made[part] for part in parts}, rel=1e-9)
+
+
+ON_THE_DIE = {"static", "noc"}
+"""Parts that go with the size of the die, which has the silicon of all modes."""
+
+
+def run_hypo_phase(change: dict[str, Any]) -> dict[str, float]:
+    """The energy of a short frame by part."""
+    chip = load_chip("hypo-phase").with_values(change)
+    workload = api.load_workload("qwen3-0.6b")
+    result = api.run(chip, workload, precision="w4a16", prompt_tokens=64, decode_tokens=2, checks=True)
+    assert result.energy is not None
+    return dict(result.energy.parts_j)
 
 
 def test_sram_has_the_published_energies_and_wires_as_long_as_its_side() -> None:
