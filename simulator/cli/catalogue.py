@@ -118,6 +118,10 @@ def _sheet(spec: Any) -> str:
         from simulator.report.memory_sheet import memory_sheet
 
         return memory_sheet(spec, page_columns())
+    if name == "scenario":
+        from simulator.report.scenario_sheet import scenario_sheet
+
+        return scenario_sheet(spec, page_columns())
     sheet: Callable[..., str] = getattr(sheets, f"{name}_sheet")
     return sheet(spec, page_columns())
 

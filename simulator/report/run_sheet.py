@@ -12,7 +12,7 @@ from rich.text import Text
 from simulator.metrics.streams import Percentile, StreamOutcome
 from simulator.report.sheet_parts import WIDTH, new_table, rendered, value_text
 from simulator.report.verdict import deadline_sentence, limit_sentence, loss_sentence, reach_sentence
-from simulator.simulation.modes import MOST_TASKS, ModeGains
+from simulator.simulation.modes import MOST_TASKS, ModeGains, PhaseMode
 from simulator.simulation.result import Result
 from simulator.units import binary_size, format_quantity, ticks_to_seconds
 
@@ -80,9 +80,10 @@ def _modes(modes: ModeGains) -> list[RenderableType]:
     """The mode of every phase, what changing it costs, and what the chip would do without changing it."""
     table = new_table("Modes", "phase", "mode", "FLOP/B >", "switch >", "break-even >")
     for phase in modes.phases:
-        break_even = "" if phase.break_even_s is None else format_quantity(phase.break_even_s, "s")
         intensity = f"{phase.flop_per_byte:,.0f}" if phase.flop_per_byte >= 100 else f"{phase.flop_per_byte:.3g}"
-        table.add_row(phase.phase, phase.mode, intensity, format_quantity(phase.switch_s, "s"), break_even)
+        table.add_row(
+            phase.phase, phase.mode, intensity, format_quantity(phase.switch_s, "s"), _break_even(phase, modes)
+        )
     times = "once" if modes.num_switches == 1 else f"{modes.num_switches} times"
     lost = f"The chip changes its mode {times} per frame and loses {format_quantity(modes.switch_s, 's')} by it."
     if modes.num_switches == 0:
@@ -91,10 +92,32 @@ def _modes(modes: ModeGains) -> list[RenderableType]:
         return [table, Text(f"{lost} With more than {MOST_TASKS:,} tasks the run is not repeated in each fixed mode.")]
     fixed = [
         f"{mode} it cannot run" if fixed_s is None
-        else f"{mode} it takes {format_quantity(fixed_s, 's')}, {fixed_s / modes.latency_s:.3g} times as long"
+        else f"{mode} it takes {format_quantity(fixed_s, 's')}, {_against(fixed_s, modes.latency_s)}"
         for mode, fixed_s in modes.fixed_s.items()
     ]  # fmt: skip
-    return [table, Text(f"{lost} Fixed in mode {', in mode '.join(fixed)}.")]
+    best_s = None if modes.best_fixed is None else modes.fixed_s[modes.best_fixed]
+    does_pay = modes.num_switches == 0 or best_s is None or best_s > modes.latency_s
+    verdict = "" if does_pay else " Switching does not pay."
+    return [table, Text(f"{lost} Fixed in mode {', in mode '.join(fixed)}.{verdict}")]
+
+
+def _break_even(phase: PhaseMode, modes: ModeGains) -> str:
+    """The break-even length of a phase, or why it has none."""
+    if phase.break_even_s is not None:
+        return format_quantity(phase.break_even_s, "s")
+    if modes.best_fixed is None:
+        return ""
+    return "in best fixed mode" if phase.mode == modes.best_fixed else "never, no quicker"
+
+
+def _against(fixed_s: float, changing_s: float) -> str:
+    """The latency of a fixed chip beside that of one that changes."""
+    ratio = fixed_s / changing_s
+    if ratio >= 2:
+        return f"{ratio:.3g} times as long"
+    if fixed_s == changing_s:
+        return "just as long"
+    return f"{100 * abs(ratio - 1):.2g} % {'more' if ratio > 1 else 'less'}"
 
 
 def _stream_table(result: Result) -> Table:

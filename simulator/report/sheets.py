@@ -1,15 +1,18 @@
-"""Sheets: chips, runtimes, workloads and scenarios as text for people, in at most 100 columns and without colour.
+"""Sheets: chips, runtimes, technologies and workloads as text for people, in at most 100 columns and without colour.
 
 Each sheet is a string. Numbers stand beside their status, and what is uncertain is listed again at the end with its
-note. Studies, layer tables, results and plots are elsewhere.
+note. Scenarios, studies, layer tables, results and plots are elsewhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from simulator.chip import Chip, Cluster, Dram, Master, Memory
 from simulator.precision import Dtype
@@ -30,12 +33,12 @@ from simulator.report.sheet_parts import (
     worst_status,
 )
 from simulator.runtime import Runtime
-from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
+from simulator.scenario.spec import Scenario
 from simulator.spec import Spec
 from simulator.study import Study
 from simulator.technology import Technology
 from simulator.units import format_quantity
-from simulator.workload import Workload
+from simulator.workload import Routing, Workload
 
 
 def chip_sheet(chip: Chip, width: int = WIDTH) -> str:
@@ -124,6 +127,9 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
         component = getattr(workload, name)
         if component is not None:
             parts.append(provenance(name, component.source, component.status, component.note))
+    routing = workload.decoder.routing if workload.decoder else None
+    if routing is not None and (origin := [text for text in (routing.status, routing.source, routing.note) if text]):
+        parts.append(Padding(Text(f"routing: {', '.join(origin)}"), (0, 0, 0, 2)))
     columns = ("images", "patches", "tokens", "steps", "samples")
     pipeline = new_table("Pipeline of one frame", "phase", "precision", *(f"{name} >" for name in columns))
     for phase in workload.pipeline:
@@ -141,45 +147,6 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
             published.add_row(row.chip, row.precision, row.phase, latency, row.status, row.source, row.note or "")
         parts.append(published)
     return rendered(parts, width)
-
-
-def scenario_sheet(scenario: Scenario, width: int = WIDTH) -> str:
-    """What a scenario runs: chip, runtime, streams and background traffic."""
-    numbers = numbers_of(scenario)
-    kept = (("KV cache", scenario.kv_precision), ("LM head", scenario.head_precision))
-    facts = [
-        ("chip", scenario.chip),
-        ("runtime", scenario.runtime),
-        *((what, name) for what, name in kept if name is not None),
-        ("frames arrive for", format_quantity(scenario.duration, "s", DIGITS)),
-        ("seed", str(scenario.seed)),
-    ]
-    streams = new_table(
-        "Streams",
-        "name",
-        "workload",
-        "precision",
-        "rate >",
-        "deadline >",
-        "policy",
-        "priority >",
-        "prompt >",
-        "decode >",
-    )
-    for name, stream in scenario.streams.items():
-        streams.add_row(
-            name, stream.workload, _precision(stream), f"{stream.rate:g} Hz",
-            _optional(stream.deadline, "s"), stream.policy, str(stream.priority),
-            _count(stream.prompt_tokens, "own"), _count(stream.decode_tokens, "own"),
-        )  # fmt: skip
-    parts: list[RenderableType] = [heading_line(scenario.name, scenario.title), pairs(facts), streams]
-    if scenario.background:
-        background = new_table("Background traffic", "name", "master", "bandwidth >", "how", "status", "source")
-        for name, traffic in scenario.background.items():
-            number = numbers[f"background.{name}.bandwidth"]
-            background.add_row(name, traffic.master, number.text, _how(traffic), number.status, number.source)
-        parts.append(background)
-    return rendered([*parts, uncertain_list(numbers)], width)
 
 
 def technology_sheet(technology: Technology, width: int = WIDTH) -> str:
@@ -212,7 +179,7 @@ def key_figure(spec: Spec) -> str:
     elif isinstance(spec, Workload):
         figure = " > ".join(phase.phase for phase in spec.pipeline)
     elif isinstance(spec, Scenario):
-        figure = f"{len(spec.streams)} x {spec.chip}" if len(spec.streams) > 1 else spec.chip
+        figure = f"{len(spec.streams)} streams on {spec.chip}" if len(spec.streams) > 1 else spec.chip
     elif isinstance(spec, Study):
         figure = f"{spec.num_combinations:,} combinations on {spec.chip}"
     return figure
@@ -310,18 +277,6 @@ def _memory_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
     return table
 
 
-def _how(traffic: BackgroundSpec) -> str:
-    """Pattern, piece, written share and time of some traffic, as far as they are not the usual ones."""
-    parts = [traffic.pattern if traffic.piece is None else f"{traffic.pattern} {traffic.piece:g} B"]
-    if traffic.write_share > 0:
-        parts.append(f"{100 * traffic.write_share:g} % written")
-    if traffic.start > 0:
-        parts.append(f"from {format_quantity(traffic.start, 's')}")
-    if traffic.stop is not None:
-        parts.append(f"to {format_quantity(traffic.stop, 's')}")
-    return ", ".join(parts)
-
-
 def _memory_text(dram: Dram) -> str:
     """The device of a DRAM and the condition in which it runs."""
     assert dram.device is not None
@@ -350,26 +305,32 @@ def _largest_text(master: Master) -> str:
     return f"{master.maximum_share:g}{soft}, {size} in {period}"
 
 
-def _precision(stream: StreamSpec) -> str:
-    if stream.precision is None:
-        return "own"
-    if isinstance(stream.precision, str):
-        return stream.precision
-    return ", ".join(f"{phase} {name}" for phase, name in stream.precision.items())
-
-
 def _component_table(workload: Workload) -> Table:
     """Sizes down, components across; a field that a component does not have stays empty."""
     components = {name: getattr(workload, name) for name in ("vision", "decoder", "action")}
     sizes = {
-        name: component.model_dump(exclude={"source", "status", "note"}, exclude_none=True)
+        name: component.model_dump(exclude={"source", "status", "note", "routing"}, exclude_none=True)
         for name, component in components.items()
         if component is not None
     }
+    if workload.decoder is not None and workload.decoder.routing is not None:
+        sizes["decoder"]["routing"] = _routing_text(workload.decoder.routing)
     table = new_table("Components", "size", *(f"{name} >" for name in sizes))
     for field in dict.fromkeys(field for fields in sizes.values() for field in fields):
         table.add_row(field.replace("_", " "), *(_cell(fields.get(field)) for fields in sizes.values()))
     return table
+
+
+def _routing_text(routing: Routing) -> str:
+    """Where the experts of the tokens come from."""
+    if routing.file is not None:
+        return f"trace in {Path(routing.file).name}"
+    if routing.preset is not None:
+        return f"drawn, {routing.preset}"
+    parts = [("skew", routing.skew or ()), ("keep", routing.keep or ())]
+    ranges = [f"{name} {min(values):g}" + (f" to {max(values):g}" if len(set(values)) > 1 else "")
+              for name, values in parts]  # fmt: skip
+    return f"drawn, {', '.join(ranges)}"
 
 
 def _cell(value: object) -> str:

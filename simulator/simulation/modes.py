@@ -51,6 +51,12 @@ class ModeGains:
     """Latency in each fixed mode, None where the mode cannot run it; None if the run is too long to be repeated."""
 
     @property
+    def best_fixed(self) -> str | None:
+        """The fixed mode in which the frame is quickest; None if none can run it or none was tried."""
+        found = {mode: fixed_s for mode, fixed_s in (self.fixed_s or {}).items() if fixed_s is not None}
+        return min(found, key=lambda mode: found[mode], default=None)
+
+    @property
     def switch_s(self) -> float:
         """Time of all switches of a frame."""
         return sum(phase.switch_s for phase in self.phases)

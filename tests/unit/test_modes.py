@@ -303,6 +303,35 @@ def test_the_sheet_shows_modes_switches_and_fixed_chips() -> None:
     assert "Modes" not in run_sheet(run(chip()))
 
 
+def test_the_sheet_says_that_switching_does_not_pay_where_a_fixed_mode_is_quicker() -> None:
+    """A switch of 1 ms is far longer than all that the prefill saves."""
+    result = run(shapes("1 ms"), tiny(prompt=16, decode=32))
+    text = " ".join(run_sheet(result).split())
+    assert result.modes is not None
+    assert result.modes.fixed_s is not None
+    flat_s = result.modes.fixed_s["flat"]
+    assert flat_s is not None
+    assert flat_s < result.latency_s
+    less = f"{100 - 100 * flat_s / result.latency_s:.2g} % less. Switching does not pay."
+    assert text.partition("in mode flat it takes")[2].partition(", ")[2].startswith(less)
+    assert "Switching does not pay." not in run_sheet(run(shapes("10 ns"), tiny(prompt=16, decode=32)))
+
+
+def test_a_phase_without_a_break_even_length_says_why() -> None:
+    lines = [" ".join(line.split()) for line in run_sheet(run(shapes("10 ns"), tiny(prompt=16, decode=32))).split("\n")]
+    assert any(line.startswith("decode flat ") and line.endswith(" in best fixed mode") for line in lines)
+    same = modal({"a": {}, "b": {}})
+    lines = [" ".join(line.split()) for line in run_sheet(run(same)).split("\n")]
+    assert any(line.startswith("decode b ") and line.endswith(" never, no quicker") for line in lines)
+
+
+def test_no_fixed_mode_takes_1_times_as_long() -> None:
+    """Modes that are alike and cost nothing: the fixed chip is as quick, not so many times as long."""
+    text = " ".join(run_sheet(run(modal({"a": {}, "b": {}}, latency="0 s"))).split())
+    assert ", just as long, in mode b it takes" in text
+    assert "1 times as long" not in text
+
+
 def test_a_chip_without_modes_says_so() -> None:
     result = run(chip())
     assert result.modes is None

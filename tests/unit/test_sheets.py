@@ -9,8 +9,10 @@ from simulator.catalog import FOLDER, Catalog, Kind
 from simulator.chip import Memory
 from simulator.report import sheets
 from simulator.report.memory_sheet import memory_sheet
+from simulator.report.scenario_sheet import scenario_sheet
 from simulator.report.sheet_parts import numbers_of, worst_status
 from simulator.report.study_sheet import study_sheet
+from simulator.scenario.spec import Scenario
 from simulator.study import Study
 
 BUILT_IN = [(kind, name) for kind in FOLDER for name in Catalog().names(kind)]
@@ -21,6 +23,8 @@ def sheet(spec: Any, width: int = 100) -> str:
         return study_sheet(spec, width)
     if isinstance(spec, Memory):
         return memory_sheet(spec, width)
+    if isinstance(spec, Scenario):
+        return scenario_sheet(spec, width)
     draw: Callable[..., str] = getattr(sheets, f"{type(spec).__name__.lower()}_sheet")
     return draw(spec, width)
 
@@ -107,8 +111,42 @@ def test_a_runtime_sheet_has_launch_costs_and_kernels(tiny_catalogue: Any) -> No
 
 def test_a_scenario_sheet_has_streams_and_background(tiny_catalogue: Any) -> None:
     found = rows(sheet(tiny_catalogue.catalog().load_scenario("drive")))
-    assert "front words own 10 Hz 100 ms latest 0 own own" in found
+    assert {"workload words", "precision own", "rate 10 Hz", "deadline 100 ms", "policy latest", "prompt own"} <= {
+        *found
+    }
     assert "cameras cpu 2 GB/s streaming assumed me" in found
+
+
+def test_a_scenario_sheet_has_the_changes_to_the_chip_and_does_not_deny_that_they_are_assumed() -> None:
+    found = rows(sheet(Catalog().load_scenario("kv-store")))
+    assert {"sram.shared.capacity 80 MiB", "sram.shared.kv_store 64 MiB"} <= {*found}
+    assert "A changed number of the chip counts as assumed, unless it is given with a source." in found
+    assert not any(row.startswith("No number here") for row in found)
+
+
+def test_a_scenario_sheet_says_where_streams_run_and_what_is_kept_in_which_precision() -> None:
+    assert "die vision 0, prefill 1, action 0" in rows(sheet(Catalog().load_scenario("two-orins")))
+    found = rows(sheet(Catalog().load_scenario("driving-and-cockpit-m100")))
+    assert {"partitions.driving.clusters 32", "partition driving cockpit"} <= {*found}
+    choices = {"power_state": "30W", "kv_precision": "fp8", "head_precision": "body"}
+    chosen = rows(sheet(Catalog().load_scenario("two-orins", choices)))
+    assert {"power state 30W", "KV cache fp8", "LM head body"} <= {*chosen}
+
+
+@pytest.mark.parametrize("name", Catalog().names("scenario"))
+def test_no_word_of_a_scenario_sheet_is_broken_at_80_columns(name: str) -> None:
+    narrow, wide = (set(sheet(Catalog().load_scenario(name), width).split()) for width in (80, 300))
+    assert {word for word in narrow ^ wide if "─" not in word} == set()
+
+
+def test_a_list_tells_streams_and_chip_apart() -> None:
+    assert sheets.key_figure(Catalog().load_scenario("planner-and-cabin-thor")) == "2 streams on thor-t5000"
+
+
+def test_a_workload_sheet_has_its_routing_in_words() -> None:
+    found = rows(sheet(Catalog().load_workload("qwen3-30b-a3b")))
+    assert "routing drawn, typical" in found
+    assert any(row.startswith("routing: no statistics of this router are public") for row in found)
 
 
 def test_a_study_sheet_has_its_space_and_what_each_constraint_excludes(tiny_catalogue: Any) -> None:
