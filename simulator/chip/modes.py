@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from simulator.chip.compute import MatrixPath, VectorEngine
 from simulator.chip.memory import LocalSplit, Split
-from simulator.sourced import Duration, Frequency
+from simulator.sourced import Duration, Frequency, Sourced
 from simulator.spec import Spec
 from simulator.terms import PhaseName
 
@@ -76,6 +76,15 @@ class Reconfiguration(Spec):
         if not named:
             raise ValueError("order: must name the mode of at least one phase")
         return self
+
+    def at_most(self, clock: Sourced) -> Reconfiguration:
+        """The same with no mode at a higher clock than this."""
+        slower = {
+            name: mode if mode.clock is None or mode.clock.value <= clock.value
+            else mode.model_copy(update={"clock": clock})
+            for name, mode in self.modes.items()
+        }  # fmt: skip
+        return self.model_copy(update={"modes": slower})
 
 
 class Partition(Spec):

@@ -260,7 +260,7 @@ class Chip(Spec):
         return int(self.cluster.sram.capacity.value * self.cluster.count.value)
 
     def in_power_state(self, name: str) -> Chip:
-        """The chip with the cores, clocks and voltage of one of its power states.
+        """The chip with the cores, clocks and voltage of one of its power states, which no mode's clock exceeds.
 
         Raises:
             SpecError: when it has no state of that name.
@@ -272,17 +272,20 @@ class Chip(Spec):
                 hint=nearest(name, states) if states else "it has none: set clocks one by one",
             )
         state = states[name]
-        physical = self.physical or Physical()
+        physical, ways = self.physical or Physical(), self.reconfiguration
         used, there = self.cluster.count, physical.clusters_on_die.get(self.accelerator)
         on_die = used if there is None or there.value < used.value else there  # what a state turns off stays there
         physical = physical.model_copy(
             update={"clusters_on_die": {**physical.clusters_on_die, self.accelerator: on_die}}
         )
+        if ways is not None and state.cluster_clock is not None:
+            ways = ways.at_most(state.cluster_clock)
         return self.model_copy(
             update={
                 "clusters": {**self.clusters, self.accelerator: _replaced(
                     self.cluster, {"count": state.clusters_on, "clock": state.cluster_clock}
                 )},
+                "reconfiguration": ways,
                 "dram": _replaced(self.dram, {"rate": state.dram_rate}),
                 "host": _replaced(self.host, {"clock": state.host_clock}),
                 "power": state.power or self.power,

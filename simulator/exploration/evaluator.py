@@ -29,7 +29,8 @@ from simulator.lowering import (
     one_after_another,
     stored_weight_bytes,
 )
-from simulator.lowering.block import lower_block
+from simulator.lowering.block import Bools, lower_block
+from simulator.lowering.experts import lacks_landing_room
 from simulator.lowering.kept import kept_of
 from simulator.lowering.least_time import block_time, least_phase_ticks
 from simulator.lowering.modes import by_order
@@ -140,8 +141,9 @@ class Evaluator:
         results: list[dict[str, float] | Infeasible] = [{} for _ in points]
         for rows in alike(columns):
             group = {name: column[rows] for name, column in columns.items()}
-            memory_bytes = self._memory_bytes(group, self._family(group))
-            does_not_fit = memory_bytes > self.chip.dram.usable_bytes
+            family = self._family(group)
+            memory_bytes = self._memory_bytes(group, family)
+            does_not_fit = (memory_bytes > self.chip.dram.usable_bytes) | _lacks_room(family, self._platform)
             for row in rows[does_not_fit].tolist():
                 results[row] = self._why_infeasible(points[row])
             fitting, sizes_bytes = rows[~does_not_fit], memory_bytes[~does_not_fit].tolist()
@@ -183,7 +185,7 @@ class Evaluator:
     def bounds(self, columns: Columns) -> dict[str, Floats]:
         """Lower bounds of what `simulate` gives, for all points at once; memory is exact.
 
-        Latencies are infinite where a model does not fit the DRAM.
+        Latencies are infinite where a model does not fit the DRAM, or the room for experts that are fetched early.
 
         Raises:
             SpecError: when the chip or the runtime cannot run a precision.
@@ -194,7 +196,7 @@ class Evaluator:
             group = {name: column[rows] for name, column in columns.items()}
             for key, values in self._bounds_of_group(group).items():
                 bounds[key][rows] = values
-        does_not_fit = bounds["memory_bytes"] > self.chip.dram.usable_bytes
+        does_not_fit = (bounds["memory_bytes"] > self.chip.dram.usable_bytes) | np.isinf(bounds["total_s"])
         for key in ("prefill_s", "decode_s", "total_s"):
             bounds[key][does_not_fit] = np.inf
         return bounds
@@ -243,10 +245,11 @@ class Evaluator:
             (block_time(lower_block(block.graph, platform, body, kept), platform, num_kinds), block.repeats)
             for block in phase.blocks
         ]
-        return least_phase_ticks(
+        least = least_phase_ticks(
             blocks, phase.num_steps, platform, replays_graph=phase.name in self.runtime.graph_phases,
             kind=family.kind,
         )  # fmt: skip
+        return np.where(_lacks_room(family, platform), np.inf, least)
 
     def _memory_bytes(self, group: Columns, family: Family) -> Ints:
         """Bytes of weights and of the KV cache at the end (shape: points)."""
@@ -302,6 +305,12 @@ class Evaluator:
     @cached_property
     def _platform(self) -> Platform:
         return Platform(self.chip, self.runtime)
+
+
+def _lacks_room(family: Family, platform: Platform) -> Bools:
+    """Of which models the experts that are fetched early do not fit on the chip (shape: models)."""
+    of_kind = np.asarray(lacks_landing_room(family.phases, platform))
+    return np.broadcast_to(of_kind, (int(family.kind.max()) + 1, 1))[family.kind, 0]
 
 
 def _values(prefill_ticks: int, decode_ticks: int, memory_bytes: int) -> dict[str, float]:

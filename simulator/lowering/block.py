@@ -61,7 +61,7 @@ class BlockTable:
     loaded_bytes: Ints
     stored_bytes: Ints
     sram_bytes: Ints
-    """Read from a shared SRAM level."""
+    """Read from a shared SRAM level or written there."""
     early_bytes: Ints
     """Experts that are fetched some layers before."""
     conversion_cycles: Floats

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from simulator.program.columns import offsets_of
 from simulator.routing import RouterTrace, cache_counts
 from simulator.terms import COMPONENT_OF_PHASE
 from simulator.units import format_quantity
-from simulator.variants import Ints, Size, smallest, whole
+from simulator.variants import Ints, Size, largest, smallest, whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +128,16 @@ def pinned_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, trace:
     return min(_cache_slots(phases, platform), trace.num_layers * trace.experts) * _expert_bytes(phases)
 
 
+def lacks_landing_room(phases: Sequence[PhaseGraph], platform: Platform) -> Any:
+    """Whether the predictor needs more room than there is, for one model or every kind of a family."""
+    return landing_bytes(phases, platform) > _room_bytes(platform)
+
+
+def landing_bytes(phases: Sequence[PhaseGraph], platform: Platform) -> Any:
+    """Bytes of the experts for which the predictor needs room."""
+    return _landing(phases, platform) * _expert_bytes(phases)
+
+
 def _counted(trace: RouterTrace, step_offsets: Ints, phases: Sequence[PhaseGraph], platform: Platform) -> Ints:
     """Touched and cached experts (shape: 2, layers, steps)."""
     unit = platform.chip.routing
@@ -151,13 +161,12 @@ def _cache_slots(phases: Sequence[PhaseGraph], platform: Platform) -> int:
 
 
 def _landing_slots(phases: Sequence[PhaseGraph], platform: Platform) -> int:
-    """Experts for which the predictor needs room: those of the layers that it is ahead, and of the layer at work."""
-    unit, expert_bytes = platform.chip.routing, _expert_bytes(phases)
-    if unit is None or unit.prefetch is None or not expert_bytes:
-        return 0
-    top_k = max(int(operator.top_k) for _, operator in _expert_matrices(phases))
-    slots = (round(unit.prefetch.layers_ahead.value) + 1) * top_k
-    needed, room = slots * expert_bytes, _room_bytes(platform)
+    """The landing experts of one model.
+
+    Raises:
+        Infeasible: when there is less room than they need.
+    """
+    slots, needed, room = int(_landing(phases, platform)), landing_bytes(phases, platform), _room_bytes(platform)
     if needed > room:
         raise Infeasible(
             f"chip {platform.chip.name}: does not have room for the experts that it fetches early: needs "
@@ -169,17 +178,26 @@ def _landing_slots(phases: Sequence[PhaseGraph], platform: Platform) -> int:
     return slots
 
 
+def _landing(phases: Sequence[PhaseGraph], platform: Platform) -> Size:
+    """Experts for which the predictor needs room: those of the layers that it is ahead, and of the layer at work."""
+    unit = platform.chip.routing
+    if unit is None or unit.prefetch is None:
+        return 0
+    top_k: Size = largest(0, *(operator.top_k for _, operator in _expert_matrices(phases)))
+    return (round(unit.prefetch.layers_ahead.value) + 1) * top_k
+
+
 def _room_bytes(platform: Platform) -> int:
     return sum(size_bytes for _, size_bytes in platform.kept_room("experts"))
 
 
-def _expert_bytes(phases: Sequence[PhaseGraph]) -> int:
+def _expert_bytes(phases: Sequence[PhaseGraph]) -> Any:
     """Bytes of one expert of a layer, with all its matrices, in the phase where it has most."""
-    most: dict[str, int] = {}
+    most: dict[str, Size] = {}
     for phase, operator in _expert_matrices(phases):
-        size_bytes = int(precision(phase.precision).matrix_bytes(operator.outputs, operator.inputs))
+        size_bytes = precision(phase.precision).matrix_bytes(operator.outputs, operator.inputs)
         most[phase.name] = most.get(phase.name, 0) + size_bytes
-    return max(most.values(), default=0)
+    return largest(0, *most.values())
 
 
 def _expert_matrices(phases: Sequence[PhaseGraph]) -> Iterator[tuple[PhaseGraph, ExpertMatMul]]:

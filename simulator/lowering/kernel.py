@@ -62,7 +62,7 @@ class KernelWork:
     routing_cycles: Amount = 0.0
     """Work of the routing unit."""
     sram_bytes: Size = 0
-    """Weights, KV cache and experts read from a shared SRAM level through its port."""
+    """Weights, KV cache and experts read from a shared SRAM level, and KV cache written there, through its port."""
     unmoved_bytes: Size = 0
     """Weights and KV cache that stay on the chip and are read or written there without a port that limits."""
     dtype: str = ""
@@ -213,12 +213,15 @@ def _attention_work(operator: Attention, platform: Platform, body: Precision, ke
 
 
 def _cache_write_work(operator: CacheWrite, platform: Platform, body: Precision, kept: Kept) -> dict[str, Any]:
-    """The newest tokens stay; those that no longer fit leave for DRAM while they may still be seen."""
-    beyond = operator.context - _seen_in_store(operator.context, operator.window, kept)
-    leaving_bytes = platform.cache_bytes(smallest(beyond, operator.tokens) * operator.token_elements)
+    """The newest tokens go to the store; those that no longer fit leave for DRAM while they may still be seen."""
+    in_store = _seen_in_store(operator.context, operator.window, kept)
+    leaving, entering = (smallest(tokens, operator.tokens) for tokens in (operator.context - in_store, in_store))
+    leaving_bytes = platform.cache_bytes(leaving * operator.token_elements)
+    far = whole(kept.far_kv * platform.cache_bytes(entering * operator.token_elements))
     return {
         "cache_write_bytes": leaving_bytes,
-        "unmoved_bytes": platform.cache_bytes(operator.cache_elements) - leaving_bytes,
+        "sram_bytes": far,
+        "unmoved_bytes": largest(platform.cache_bytes(operator.cache_elements) - leaving_bytes - far, 0),
         "vector_cycles": cache_quantise_cycles(operator, body, platform),
     }
 

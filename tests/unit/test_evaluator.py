@@ -103,3 +103,31 @@ def test_a_point_that_does_not_fit_says_so_alone_and_among_others(evaluator: Eva
     assert small == evaluator.simulate(space.point(0))
     assert isinstance(among, Infeasible)
     assert among.message == alone.value.message
+
+
+@pytest.mark.parametrize("has_modes", [False, True])
+def test_points_whose_experts_have_too_little_room_say_so_alone_among_others_and_by_their_bounds(
+    evaluator: Evaluator, space: Space, has_modes: bool
+) -> None:
+    """The predictor needs room for what a token picks in the layer ahead and in the layer at work.
+
+    One expert of three matrices of 128 by 128 in FP16, or two of half: 2 * 3 * 128 * 128 * 2 = 196,608 bytes.
+    """
+    latency = {"value": "1 us", "source": "assumption", "status": "assumed"}
+    modes = {"reconfiguration": {"cluster": "gpu", "latency": latency, "modes": {"a": {}}, "order": {"prefill": "a"}}}
+    chip = load_chip("hypo-moe").with_values({"sram.experts.capacity": "196608 B", **(modes if has_modes else {})})
+    on_chip = replace(evaluator, chip=chip, runtime=load_runtime(chip.usual_runtime))
+    points = [space.point(index) for index in range(len(space))]
+    together, bounds = on_chip.simulate_many(points), on_chip.bounds(space.columns)
+    picked = [point["top_k"] * point["hidden"] * point["ffn_width"] for point in points]
+    fits = [point["experts"] == 1 or size <= 128 * 128 for point, size in zip(points, picked, strict=True)]
+    assert 0 < sum(fits) < len(fits)
+    assert [isinstance(found, dict) for found in together] == fits
+    for key in ("prefill_s", "decode_s", "total_s"):
+        assert np.isfinite(bounds[key]).tolist() == fits
+    large = fits.index(False)
+    with pytest.raises(Infeasible, match="does not have room for the experts") as alone:
+        on_chip.simulate(points[large])
+    among = together[large]
+    assert isinstance(among, Infeasible)
+    assert among.message == alone.value.message

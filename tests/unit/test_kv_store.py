@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import simulator
 from simulator.catalog import load_chip, load_runtime
 from simulator.chip import Chip
 from simulator.errors import SpecError
@@ -12,6 +13,7 @@ from simulator.graph import Attention, CacheWrite
 from simulator.lowering import Platform
 from simulator.lowering.kernel import Kept, KernelWork, kernel_work
 from simulator.precision import precision
+from simulator.units import TICKS_PER_SECOND
 
 KEY_BYTES = 2 * 2 * 8 * 2  # key and value of 2 heads of 8 elements of 2 bytes
 
@@ -61,6 +63,27 @@ def test_a_token_leaves_for_dram_with_every_new_one_once_the_store_is_full() -> 
 def test_a_prefill_keeps_its_newest_tokens_and_writes_the_others() -> None:
     assert work(write(30, None, tokens=30), Kept(kv_tokens=10)).cache_write_bytes == 20 * KEY_BYTES
     assert work(write(8, None, tokens=8), Kept(kv_tokens=10)).cache_write_bytes == 0
+
+
+def test_what_the_store_takes_in_passes_its_port_as_far_as_it_lies_behind_it() -> None:
+    """Every token that is decoded; of a prompt those that stay; nothing where there is no store."""
+    each = work(write(np.array([9, 10, 11, 12]), None), Kept(kv_tokens=10, far_kv=1.0)).sram_bytes
+    assert list(each) == [KEY_BYTES] * 4
+    assert work(write(30, None, tokens=30), Kept(kv_tokens=10, far_kv=1.0)).sram_bytes == 10 * KEY_BYTES
+    assert work(write(8, None, tokens=8), Kept(kv_tokens=10, far_kv=0.25)).sram_bytes == 2 * KEY_BYTES
+    assert work(write(8, None, tokens=8), Kept(kv_tokens=10)).sram_bytes == 0
+    assert work(write(8, None, tokens=8), Kept()).sram_bytes == 0
+
+
+def test_a_prompt_that_stays_in_a_shared_store_takes_as_long_as_its_port_does() -> None:
+    """28 layers of 2 * 8 * 128 elements of 2 bytes, 64 tokens: 7,340,032 bytes at 1 MB/s."""
+    slow = {"capacity": "256 MiB", "bandwidth": {"value": "1 MB/s", "source": "test", "status": "assumed"}}
+    chip = load_chip("hypo-decode").with_values(
+        {"sram.shared.kv_store": "100 MiB", **{f"sram.shared.{name}": value for name, value in slow.items()}}
+    )
+    result = simulator.run(chip, "qwen3-0.6b", prompt_tokens=64, decode_tokens=1)
+    cache_bytes = 28 * 2 * 8 * 128 * 2 * 64
+    assert result.phases[0].latency_ticks / TICKS_PER_SECOND == pytest.approx(cache_bytes / 1e6, rel=0.01)
 
 
 def test_what_a_window_no_longer_sees_is_never_written() -> None:

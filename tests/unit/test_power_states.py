@@ -53,6 +53,20 @@ def test_a_low_state_is_slower_and_takes_less_power(tiny: Any) -> None:
     assert low.setup.name == "words on tiny at low"
 
 
+def test_a_mode_has_the_lower_of_its_clock_and_that_of_the_state() -> None:
+    """Of modes at 1.3 GHz, at 100 MHz and without a clock, the last and the first have the 420.75 MHz of 15 W."""
+    clock = {"source": "me", "status": "assumed"}
+    modes = {"fast": {"clock": {"value": "1.3 GHz", **clock}}, "slow": {"clock": {"value": "100 MHz", **clock}},
+             "usual": {}}  # fmt: skip
+    latency = {"value": "10 us", "source": "me", "status": "assumed"}
+    chip = load_chip("orin-agx-64gb").with_values(
+        {"reconfiguration": {"cluster": "gpu", "modes": modes, "latency": latency, "order": {"prefill": "fast"}}}
+    )
+    clocks = {name: chip.in_power_state("15W").in_mode(name).cluster.clock.value for name in modes}
+    assert clocks == {"fast": 420.75e6, "slow": 100e6, "usual": 420.75e6}
+    assert chip.in_mode("fast").cluster.clock.value == 1.3e9
+
+
 def test_a_change_of_the_user_comes_after_the_state(tiny: Any) -> None:
     result = api.run("tiny", "words", runtime="plain", catalogue=[tiny.folder], power_state="low",
                      overrides={"clusters.npu.clock": "2 GHz"})  # fmt: skip
