@@ -27,6 +27,7 @@ MODEL = EnergyModel(
     lane_cycle_j={"": 5.0, "slow": 2.0},
     num_clusters={"": 2.0, "front": 1.0},
     link_j_per_byte=3.0,
+    link_latency_bytes=1.0,
     host_cycle_j=100.0,
     channel_j_per_byte={"dram": ("dram", 1000.0), "noc": ("noc", 0.0), "sram": ("sram", 30.0)},
     wire_j_per_byte=2.0,
@@ -182,11 +183,11 @@ def test_a_partition_of_a_die_takes_the_lanes_of_its_clusters_and_a_link_its_byt
     builder.channel("die1.dram", bytes_per_s=1e9)
     builder.compute("die0.npu.front.vector", work_cycles=2)
     builder.compute("die1.npu.vector", work_cycles=3)
-    builder.compute("die1.link", work_cycles=4)
+    builder.compute("die1.link", work_cycles=4)  # 3 bytes after a latency of 1
     builder.compute("die1.npu.mode", work_cycles=5)  # waiting
     builder.transfer(["die1.dram"], size_bytes=6)
     parts = Meter(builder.build(), MODEL).frame(0, 0, {}).parts_j
-    assert (parts["vector"], parts["link"], parts["dram"]) == (2 * 5.0 + 3 * 10.0, 4 * 3.0, 6000.0)
+    assert (parts["vector"], parts["link"], parts["dram"]) == (2 * 5.0 + 3 * 10.0, 3 * 3.0, 6000.0)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +301,28 @@ def run_hypo_phase(change: dict[str, Any]) -> dict[str, float]:
     result = api.run(chip, workload, precision="w4a16", prompt_tokens=64, decode_tokens=2, checks=True)
     assert result.energy is not None
     return dict(result.energy.parts_j)
+
+
+DUAL = """\
+name: pair
+title: Prefill on one die and decode on the other
+chip: dual-m100
+runtime: dataflow
+streams:
+  car: {{workload: qwen3-0.6b, precision: w8a8, rate: 2 Hz, policy: fifo, prompt_tokens: 8, decode_tokens: 2,
+        die: {{prefill: 0, decode: 1}}}}
+set: {{links.c2c.latency: {latency}}}
+duration: 0.1 s
+"""
+
+
+@pytest.mark.parametrize("latency", ["0 s", "10 ms"])
+def test_a_link_takes_the_energy_of_its_bytes_however_long_its_latency(tmp_path: Path, latency: str) -> None:
+    (tmp_path / "pair.yaml").write_text(DUAL.format(latency=latency), encoding="utf-8")
+    energy = api.run_scenario(tmp_path / "pair.yaml").energy
+    assert energy is not None
+    # keys and values of 8 tokens in 28 layers of 8 heads of 128, and 151,936 logits, 2 bytes each; 6 pJ/bit
+    assert energy.parts_j["link"] == pytest.approx(48e-12 * 2 * (8 * 28 * 2 * 8 * 128 + 151_936), rel=1e-9)
 
 
 def test_sram_has_the_published_energies_and_wires_as_long_as_its_side() -> None:
