@@ -243,7 +243,9 @@ def test_energy_is_spread_over_slices_as_the_overlap_of_each_span_says(
 
 @pytest.fixture
 def on_n7(tiny_catalogue: Any) -> Any:
-    tiny_catalogue.edit("chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n7")
+    tiny_catalogue.edit(
+        "chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n7\nphysical: {surroundings: car}"
+    )
     return tiny_catalogue
 
 
@@ -373,7 +375,7 @@ def test_a_chip_without_a_technology_has_no_energy_and_says_why(tiny_catalogue: 
 
 
 def test_an_unknown_technology_is_an_error_of_the_chip_file(tiny_catalogue: Any) -> None:
-    tiny_catalogue.edit("chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n55")
+    tiny_catalogue.edit("chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n55\nphysical: {}")
     message = tiny_catalogue.message("chip", "tiny")
     assert (
         'tiny.yaml:5  technology: must be a name of the catalogue or a path to a .yaml file, got "tsmc-n55"' in message
