@@ -144,7 +144,7 @@ class Chip(Spec):
     technology: str | None = None
     """The technology in which the die is made: a name of the catalogue; without it there is no energy, area or cost."""
     physical: Physical | None = None
-    """What the die has beside what runs models, for its area and its idle power."""
+    """What the die has beside what runs models, for its area and its idle power; must be there with a technology."""
     power_states: dict[str, PowerState] | None = None
     """Settings of cores and clocks by name; without one the chip runs as the rest of this file says."""
     routing: RoutingUnit | None = None
@@ -158,6 +158,11 @@ class Chip(Spec):
             )
         if self.accelerator not in self.masters:
             raise ValueError(f'masters: must have an entry "{self.accelerator}" for the accelerator')
+        if self.technology is not None and self.physical is None:
+            raise ValueError(
+                "physical: must say what is around the compute where a technology is named, got nothing "
+                "(physical: {surroundings: car} for what a car needs and no CPU cores)"
+            )
         self._modes_and_partitions_agree()
         self._levels_agree()
         guaranteed = sum(master.minimum_share for master in self.masters.values())

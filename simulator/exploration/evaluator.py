@@ -310,7 +310,8 @@ class Evaluator:
 def _lacks_room(family: Family, platform: Platform) -> Bools:
     """Of which models the experts that are fetched early do not fit on the chip (shape: models)."""
     of_kind = np.asarray(lacks_landing_room(family.phases, platform))
-    return np.broadcast_to(of_kind, (int(family.kind.max()) + 1, 1))[family.kind, 0]
+    of_model: Bools = np.broadcast_to(of_kind, (int(family.kind.max()) + 1, 1))[family.kind, 0]
+    return of_model
 
 
 def _values(prefill_ticks: int, decode_ticks: int, memory_bytes: int) -> dict[str, float]:

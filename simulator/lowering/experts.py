@@ -117,7 +117,7 @@ def expert_loads(
 def reserved_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, *, has_trace: bool) -> int:
     """Bytes on the chip for experts that are fetched early and, if a trace tells which come back, for those kept."""
     slots = _landing_slots(phases, platform) + (_cache_slots(phases, platform) if has_trace else 0)
-    return slots * _expert_bytes(phases)
+    return slots * int(_expert_bytes(phases))
 
 
 def pinned_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, trace: RouterTrace | None) -> int:
@@ -125,7 +125,7 @@ def pinned_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, trace:
     unit = platform.chip.routing
     if trace is None or unit is None or unit.cache != "static":
         return 0
-    return min(_cache_slots(phases, platform), trace.num_layers * trace.experts) * _expert_bytes(phases)
+    return min(_cache_slots(phases, platform), trace.num_layers * trace.experts) * int(_expert_bytes(phases))
 
 
 def lacks_landing_room(phases: Sequence[PhaseGraph], platform: Platform) -> Any:
@@ -153,7 +153,7 @@ def _in_kinds(counted: Ints) -> ExpertTraffic:
 
 def _cache_slots(phases: Sequence[PhaseGraph], platform: Platform) -> int:
     """Experts that the cache holds beside those that are fetched early."""
-    unit, expert_bytes = platform.chip.routing, _expert_bytes(phases)
+    unit, expert_bytes = platform.chip.routing, int(_expert_bytes(phases))
     landing = _landing_slots(phases, platform)
     if unit is None or unit.cache is None or not expert_bytes:
         return 0

@@ -5,7 +5,7 @@
     vector task       cycles * what all lanes and special functions take in a cycle: an upper estimate where a task is
                       bound by operand traffic
     host task         cycles * energy of a cycle of a core
-    link task         bytes * energy of a link between dies
+    link task         bytes * energy of a link between dies, none for its latency
     transfer          bytes * the sum over what they cross: DRAM, wires to the clusters, writing and reading local SRAM
     idle silicon      power * time, counted in `ppa.power`
 
@@ -66,6 +66,8 @@ class EnergyModel:
     """Writing a byte to local SRAM and reading it once."""
     link_j_per_byte: float
     """Between two dies."""
+    link_latency_bytes: float
+    """What the link between two dies could have moved in its latency, which counts as its work."""
     static_w: float
     """Powered silicon and DRAM that do nothing, of all dies."""
 
@@ -103,6 +105,7 @@ def energy_model(chip: Chip, technology: Technology) -> EnergyModel:
         wire_j_per_byte=logic * table.wire.value * MEAN_WAY * side_mm,
         local_j_per_byte=2 * sram * sram_j_per_byte(cluster.sram.capacity.value, technology),
         link_j_per_byte=table.link.value,
+        link_latency_bytes=_link_latency_bytes(chip),
         static_w=num_dies * (leakage_w + table.dram_standby.value * chip.dram.capacity.value / 2**30),
     )  # fmt: skip
 
@@ -113,6 +116,12 @@ def _lanes_j(cluster: Cluster, technology: Technology) -> float:
     return (
         vector.lanes.value * table.lane_operation.value + vector.special_per_cycle.value * table.special_function.value
     )
+
+
+def _link_latency_bytes(chip: Chip) -> float:
+    """Formula: latency * bandwidth of the link between the dies, as `lowering.modes` counts them."""
+    link = None if chip.dies is None else chip.links[chip.dies.link]
+    return 0.0 if link is None or link.latency is None else link.latency.value * link.bandwidth.value
 
 
 def numbers_used(chip: Chip, technology: Technology) -> list[tuple[str, Sourced, str | None]]:
@@ -185,8 +194,8 @@ def template_energy(program: Program, model: EnergyModel) -> dict[str, Floats]:
             energy[role] += np.where(is_conversion, 0.0, lanes_j)
         elif role == "host":
             energy["host"] += cycles * model.host_cycle_j
-        elif role == "link":  # its cycles are bytes
-            energy["link"] += cycles * model.link_j_per_byte
+        elif role == "link":  # its cycles are bytes, of which every message begins with those of the latency
+            energy["link"] += np.maximum(cycles - model.link_latency_bytes, 0.0) * model.link_j_per_byte
         elif role not in _FREE_ROLES and np.any(cycles):
             raise EngineError(f"there is no rule for the energy of the unit {name}")
     for part, j_per_byte in route_energy(program, model).items():

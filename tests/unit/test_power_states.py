@@ -11,6 +11,7 @@ from simulator.errors import SpecError
 
 STATES = """\
 technology: tsmc-n7
+physical: {surroundings: car}
 power_states:
   full: {cluster_clock: {value: 1 GHz, source: me, status: measured}}
   low:

@@ -187,6 +187,21 @@ def test_a_die_larger_than_a_reticle_is_infeasible(tiny: Chip) -> None:
         cost_of(tiny.with_values({"clusters.npu.count": 5000}), load_technology("tsmc-n7"))
 
 
+def test_a_chip_with_a_technology_and_no_word_on_the_rest_of_its_die_is_an_error(tiny_catalogue: Any) -> None:
+    tiny_catalogue.edit("chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n7")
+    assert "physical: must say what is around the compute where a technology is named, got nothing" in (
+        tiny_catalogue.message("chip", "tiny")
+    )
+    with pytest.raises(SpecError, match="physical: must say"):
+        load_chip("hypo-phase").with_values({"physical": None})
+
+
+@pytest.mark.parametrize("name", ["journey-6p", "xpeng-turing", "starry-6p", "hypo-decode", "hypo-phase"])
+def test_a_chip_for_cars_has_cpu_cores_on_its_die(name: str) -> None:
+    chip = load_chip(name)
+    assert area_of(chip, load_technology(str(chip.technology))).blocks_mm2["CPU cores"] > 0
+
+
 def test_what_a_technology_lacks_is_named_with_what_it_has(tiny: Chip) -> None:
     with pytest.raises(SpecError, match=r'technology tsmc-n7: area.dram_pin must have .* no "LPDDR6"') as caught:
         area_of(tiny.with_values({"dram.type": "LPDDR6"}), load_technology("tsmc-n7"))

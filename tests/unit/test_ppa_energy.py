@@ -27,6 +27,7 @@ MODEL = EnergyModel(
     lane_cycle_j={"": 5.0, "slow": 2.0},
     num_clusters={"": 2.0, "front": 1.0},
     link_j_per_byte=3.0,
+    link_latency_bytes=1.0,
     host_cycle_j=100.0,
     channel_j_per_byte={"dram": ("dram", 1000.0), "noc": ("noc", 0.0), "sram": ("sram", 30.0)},
     wire_j_per_byte=2.0,
@@ -182,11 +183,11 @@ def test_a_partition_of_a_die_takes_the_lanes_of_its_clusters_and_a_link_its_byt
     builder.channel("die1.dram", bytes_per_s=1e9)
     builder.compute("die0.npu.front.vector", work_cycles=2)
     builder.compute("die1.npu.vector", work_cycles=3)
-    builder.compute("die1.link", work_cycles=4)
+    builder.compute("die1.link", work_cycles=4)  # 3 bytes after a latency of 1
     builder.compute("die1.npu.mode", work_cycles=5)  # waiting
     builder.transfer(["die1.dram"], size_bytes=6)
     parts = Meter(builder.build(), MODEL).frame(0, 0, {}).parts_j
-    assert (parts["vector"], parts["link"], parts["dram"]) == (2 * 5.0 + 3 * 10.0, 4 * 3.0, 6000.0)
+    assert (parts["vector"], parts["link"], parts["dram"]) == (2 * 5.0 + 3 * 10.0, 3 * 3.0, 6000.0)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +243,9 @@ def test_energy_is_spread_over_slices_as_the_overlap_of_each_span_says(
 
 @pytest.fixture
 def on_n7(tiny_catalogue: Any) -> Any:
-    tiny_catalogue.edit("chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n7")
+    tiny_catalogue.edit(
+        "chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n7\nphysical: {surroundings: car}"
+    )
     return tiny_catalogue
 
 
@@ -302,6 +305,28 @@ def run_hypo_phase(change: dict[str, Any]) -> dict[str, float]:
     return dict(result.energy.parts_j)
 
 
+DUAL = """\
+name: pair
+title: Prefill on one die and decode on the other
+chip: dual-m100
+runtime: dataflow
+streams:
+  car: {{workload: qwen3-0.6b, precision: w8a8, rate: 2 Hz, policy: fifo, prompt_tokens: 8, decode_tokens: 2,
+        die: {{prefill: 0, decode: 1}}}}
+set: {{links.c2c.latency: {latency}}}
+duration: 0.1 s
+"""
+
+
+@pytest.mark.parametrize("latency", ["0 s", "10 ms"])
+def test_a_link_takes_the_energy_of_its_bytes_however_long_its_latency(tmp_path: Path, latency: str) -> None:
+    (tmp_path / "pair.yaml").write_text(DUAL.format(latency=latency), encoding="utf-8")
+    energy = api.run_scenario(tmp_path / "pair.yaml").energy
+    assert energy is not None
+    # keys and values of 8 tokens in 28 layers of 8 heads of 128, and 151,936 logits, 2 bytes each; 6 pJ/bit
+    assert energy.parts_j["link"] == pytest.approx(48e-12 * 2 * (8 * 28 * 2 * 8 * 128 + 151_936), rel=1e-9)
+
+
 def test_sram_has_the_published_energies_and_wires_as_long_as_its_side() -> None:
     technology = load_technology("tsmc-n7")
     assert sram_j_per_byte(32 * 2**10, technology) == pytest.approx(8.5e-12 / 8)
@@ -350,7 +375,7 @@ def test_a_chip_without_a_technology_has_no_energy_and_says_why(tiny_catalogue: 
 
 
 def test_an_unknown_technology_is_an_error_of_the_chip_file(tiny_catalogue: Any) -> None:
-    tiny_catalogue.edit("chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n55")
+    tiny_catalogue.edit("chips/tiny.yaml", "process: paper", "process: paper\ntechnology: tsmc-n55\nphysical: {}")
     message = tiny_catalogue.message("chip", "tiny")
     assert (
         'tiny.yaml:5  technology: must be a name of the catalogue or a path to a .yaml file, got "tsmc-n55"' in message
