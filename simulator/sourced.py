@@ -253,6 +253,8 @@ ChosenTransferRate = Annotated[float, *_chosen("T/s", "6400 MT/s")]
 """Transfers per second and pin of a grade that somebody names."""
 ChosenCapacity = Annotated[float, *_chosen("B", "8 GiB")]
 """Bytes that somebody decides (a memory budget)."""
+ChosenRoom = Annotated[float, *_chosen("B", "64 MiB", above_zero=False)]
+"""Like `ChosenCapacity`, zero allowed (no room)."""
 
 
 def sourced_numbers(spec: BaseModel, path: str = "") -> Iterator[tuple[str, Sourced]]:

@@ -11,7 +11,7 @@ from simulator.catalog.files import Kind
 from simulator.chip import Chip, Memory
 from simulator.document.complaint import Complaint, KeyPath, shown, spec_error
 from simulator.document.document import Document, read_document
-from simulator.document.override import overridden
+from simulator.document.override import PLACE, overridden
 from simulator.document.validate import validated
 from simulator.errors import SpecError
 from simulator.runtime import Runtime
@@ -58,6 +58,20 @@ class Catalog:
             SpecError: when there is none or it is not valid; lists all that is wrong with file and line.
         """
         return self._load(Chip, "chip", name_or_path, overrides)
+
+    def changed(self, chip: Chip, overrides: Mapping[str, Any], place: str = PLACE) -> Chip:
+        """A chip with values replaced, whose DRAM may name another memory of the catalogue.
+
+        Args:
+            chip: the chip.
+            overrides: values by dotted path.
+            place: where they are written, for messages.
+        Raises:
+            SpecError: when a path does not exist or a value breaks a rule.
+        """
+        document = Document(tree=chip.model_dump(), places={(): place})
+        document = self._with_device(overridden(document, Chip, overrides, place))
+        return validated(Chip, document, self._unknown_references(document))
 
     def load_memory(self, name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Memory:
         """The memory of that name or in that file; raises as `load_chip` does."""
@@ -157,11 +171,16 @@ class Catalog:
         _check_kind(kind, path, document)
         complaints = _misnamed(path, document)
         document = self._with_device(document)
-        if overrides:
-            document = self._with_device(overridden(document, spec_type, overrides))
+        changed = self._with_device(overridden(document, spec_type, overrides)) if overrides else document
         if kind in _REFERRING:
-            complaints += self._unknown_references(document)
-        return validated(spec_type, document, complaints)
+            complaints += self._unknown_references(changed)
+        try:
+            return validated(spec_type, changed, complaints)
+        except SpecError:
+            if not overrides or complaints:
+                raise
+        validated(spec_type, document, [])  # what is wrong with the file comes first; else it is the overrides
+        return validated(spec_type, Document(tree=changed.tree, places={(): PLACE}), [])
 
     def _read(self, kind: Kind, path: Path, below: tuple[Path, ...]) -> Document:
         """The document of a file, merged over what it extends. `below` are the files that extend this one."""
@@ -189,7 +208,7 @@ class Catalog:
         dram = document.tree.get("dram")
         if not isinstance(dram, dict) or not isinstance(dram.get("device"), str):
             return document
-        place, key_path = document.places[_DEVICE], _DEVICE
+        place, key_path = document.places.get(_DEVICE, document.places[()]), _DEVICE
         try:
             device = self._read("memory", self.path("memory", dram["device"]), ())
         except SpecError as error:
@@ -221,7 +240,8 @@ class Catalog:
                     raise SpecError(f"must be a file that exists, got {shown(Path(name))}")
             except SpecError as error:
                 rule = error.message.removeprefix(f"{kind}: ")
-                complaints.append(Complaint(document.places[key_path], key_path, rule, error.hint))
+                place = document.places.get(key_path, document.places[()])
+                complaints.append(Complaint(place, key_path, rule, error.hint))
         return complaints
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
-from simulator.sourced import Bandwidth, BytesPerCycle, Capacity, ChosenCapacity
+from simulator.sourced import Bandwidth, BytesPerCycle, Capacity, ChosenRoom
 from simulator.spec import Spec
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -37,7 +37,8 @@ class Split(Spec):
     @model_validator(mode="after")
     def _at_most_all(self) -> Split:
         if self.total > 1 + SHARE_ROUNDING:
-            raise ValueError(f"shares must sum to at most 1, got {self.total:g}")
+            shares = ", ".join(f"{name} {share:g}" for name, share in self if share)
+            raise ValueError(f"shares must sum to at most 1, got {self.total:g} ({shares})")
         return self
 
 
@@ -55,8 +56,8 @@ class Sram(Spec):
     """
     split: Split | None = None
     """How it is shared out; None leaves all of it to activations that do not fit into the local SRAM."""
-    kv_store: ChosenCapacity | None = None
-    """Bytes reserved for the KV cache, instead of a share of the split."""
+    kv_store: ChosenRoom | None = None
+    """Bytes reserved for the KV cache, instead of a share of the split; 0 for none."""
     kv_sinks: Annotated[int, Field(ge=0)] = 0
     """First tokens that the KV store never gives up; a sliding window that has passed them does not read them."""
 

@@ -273,7 +273,8 @@ class Chip(Spec):
         states = self.power_states or {}
         if name not in states:
             raise SpecError(
-                f'chip {self.name}: must have the power state that is asked for, got "{name}"',
+                f"chip {self.name}: must have the power state that is asked for "
+                f'({", ".join(states) or "none"}), got "{name}"',
                 hint=nearest(name, states) if states else "it has none: set clocks one by one",
             )
         state = states[name]

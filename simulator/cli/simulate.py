@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from simulator.simulation.result import Result
 
 
-_RUN_OPTIONS: Final = ("chip", "workload", "runtime", "precision", "kv_precision", "head_precision", "prompt_tokens",
-                       "decode_tokens")  # fmt: skip
-"""Options that say what is run where no scenario does."""
+_RUN_OPTIONS: Final = {
+    "chip": "chip", "workload": "streams.NAME.workload", "runtime": "runtime", "precision": "streams.NAME.precision",
+    "kv_precision": "kv_precision", "head_precision": "head_precision", "prompt_tokens": "streams.NAME.prompt_tokens",
+    "decode_tokens": "streams.NAME.decode_tokens",
+}  # fmt: skip
+"""Options that say what is run where no scenario does, with the field of a scenario that says it there."""
 
 
 def question_options(command: Command) -> Command:
@@ -119,7 +122,10 @@ def check_question(question: Mapping[str, Any]) -> None:
         raise click.UsageError("name a scenario, or a chip and a workload: --chip NAME --workload NAME")
     if question["scenario"] is not None and parts:
         words = ", ".join(f"--{name.removesuffix('_tokens').replace('_', '-')}" for name in parts)
-        raise click.UsageError(f"a scenario names its own chip and streams, so it does not go with {words}")
+        fields = ", ".join(_RUN_OPTIONS[name] for name in parts)
+        raise click.UsageError(
+            f"a scenario names its own chip and streams, so it does not go with {words}: its file says that in {fields}"
+        )
     _by_phase(question["precision"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
 
@@ -41,10 +41,13 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     return overrides
 
 
-def overridden(document: Document, spec_type: type[BaseModel], overrides: Mapping[str, Any]) -> Document:
-    """A document with values replaced.
+def overridden(
+    document: Document, spec_type: type[BaseModel], overrides: Mapping[str, Any], place: str = PLACE
+) -> Document:
+    """A document with values replaced; `place` is where the new ones are written, for messages.
 
-    A plain value for a sourced number becomes an assumed one, set by the user.
+    A plain value for a sourced number becomes an assumed one, set by the user. Nothing instead of a mapping of names
+    is an empty one.
 
     Raises:
         SpecError: when a path does not exist in `spec_type`.
@@ -53,20 +56,20 @@ def overridden(document: Document, spec_type: type[BaseModel], overrides: Mappin
     places = dict(document.places)
     complaints = []
     for written, value in overrides.items():
-        path, annotation, complaint = _resolve(spec_type, document.tree, written)
+        path, annotation, complaint = _resolve(spec_type, document.tree, written, place)
         if complaint:
             complaints.append(complaint)
             continue
         tree = _replaced(tree, path, _with_source(annotation, value))
         for old in [old for old in places if old[: len(path)] == path]:
             del places[old]
-        places[path] = PLACE
+        places[path] = place
     if complaints:
         raise spec_error(complaints)
     return Document(tree=tree, places=places)
 
 
-def _resolve(spec_type: type[BaseModel], tree: Any, written: str) -> tuple[KeyPath, Any, Complaint | None]:
+def _resolve(spec_type: type[BaseModel], tree: Any, written: str, place: str) -> tuple[KeyPath, Any, Complaint | None]:
     """The key path that a dotted path means, the annotation there, and a complaint if there is no such path."""
     path: KeyPath = ()
     annotation: Any = spec_type
@@ -77,7 +80,7 @@ def _resolve(spec_type: type[BaseModel], tree: Any, written: str) -> tuple[KeyPa
         # a name may contain dots itself: the longest that exists wins
         taken = next((count for count in range(len(rest), 0, -1) if ".".join(rest[:count]) in below), 0)
         if not taken:
-            return path, annotation, _unknown(spec_type, tree, path, ".".join(rest), below)
+            return path, annotation, _unknown(spec_type, tree, (*path, ".".join(rest)), below, place)
         name = ".".join(rest[:taken])
         if annotation is Sourced and name == "value":
             break  # to change a number is to change its source, too
@@ -96,7 +99,10 @@ def _with_positions(path: KeyPath, tree: Any) -> KeyPath:
     return keys
 
 
-def _unknown(spec_type: type[BaseModel], tree: Any, path: KeyPath, name: str, below: Mapping[str, Any]) -> Complaint:
+def _unknown(
+    spec_type: type[BaseModel], tree: Any, written: KeyPath, below: Mapping[str, Any], place: str
+) -> Complaint:
+    path, name = written[:-1], str(written[-1])
     close = get_close_matches(name, below, n=1)
     elsewhere = [dotted(found) for found in all_paths(spec_type, tree) if found[-1] == name]
     if not below:
@@ -107,13 +113,13 @@ def _unknown(spec_type: type[BaseModel], tree: Any, path: KeyPath, name: str, be
         hint = f'did you mean "{dotted((*path, close[0]))}"?'
     else:
         hint = f"known{f' below {dotted(path)}' if path else ''}: {', '.join(below)}"
-    return Complaint(PLACE, (*path, name), "must be the path of a field, got one that does not exist", hint)
+    return Complaint(place, written, "must be the path of a field, got one that does not exist", hint)
 
 
 def _with_source(annotation: Any, value: Any) -> Any:
     if annotation is Sourced and not isinstance(value, Mapping | Sourced):
         return {"value": value, "source": "set by the user", "status": "assumed"}
-    return value
+    return {} if value is None and get_origin(annotation) is dict else value
 
 
 def _replaced(tree: Any, path: KeyPath, value: Any) -> Any:

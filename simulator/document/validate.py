@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from simulator.document.complaint import Complaint, spec_error
 from simulator.document.document import Document
 from simulator.document.explain import complaints_about, in_order
-from simulator.document.override import overridden
+from simulator.document.override import PLACE, overridden
 from simulator.sourced import WRITTEN, Frozen
 
 SpecT = TypeVar("SpecT", bound=Frozen)
@@ -26,7 +26,7 @@ def with_values(spec: SpecT, overrides: Mapping[str, Any]) -> SpecT:
     Raises:
         SpecError: when a path does not exist or a value breaks a rule.
     """
-    document = Document(tree=spec.model_dump(), places={(): str(getattr(spec, "name", type(spec).__name__.lower()))})
+    document = Document(tree=spec.model_dump(), places={(): PLACE})
     return validated(type(spec), overridden(document, type(spec), overrides), [])
 
 

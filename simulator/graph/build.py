@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from simulator.errors import SpecError
 from simulator.graph.action import action_blocks
 from simulator.graph.decoder import cache_elements, decoder_blocks, seen_tokens
 from simulator.graph.graph import Block, PhaseGraph, WorkloadGraph
@@ -59,7 +60,10 @@ def _router_trace(name: str, decoder: Decoder, tokens: int, seed: int) -> Router
         return None
     layers, experts, top_k = decoder.layers, decoder.experts, decoder.top_k
     if routing.file is not None:
-        return read_trace(routing.file, layers=layers, experts=experts, top_k=top_k, tokens=tokens)
+        try:
+            return read_trace(routing.file, layers=layers, experts=experts, top_k=top_k, tokens=tokens)
+        except SpecError as error:
+            raise SpecError(f"workload {name}: decoder.{error.message}", hint=error.hint) from None
     if routing.preset is not None:
         fit = preset_fit(routing.preset)
     else:

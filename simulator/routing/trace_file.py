@@ -58,10 +58,12 @@ def _read_array(path: Path) -> npt.NDArray[Any]:
             return array
     except FileNotFoundError:
         raise SpecError(f"routing.file {path}: must be a file that exists") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except OSError as error:
         raise SpecError(
-            f"routing.file {path}: must be a .npy or .npz file that numpy can read without pickles ({error})"
+            f"routing.file {path}: must be a file that can be read: {error.strerror or 'it is broken'}"
         ) from None
+    except (ValueError, EOFError, zipfile.BadZipFile):
+        raise SpecError(f"routing.file {path}: must be a .npy or .npz file of numpy with an array of numbers") from None
 
 
 def _wrong(path: Path | str, expected: str, found: str) -> SpecError:

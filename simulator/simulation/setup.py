@@ -85,14 +85,22 @@ def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any
     Raises:
         SpecError: when a name is unknown or the parts do not go together.
     """
-    chip = load_chip(catalog, scenario.chip, scenario.power_state, {**scenario.set, **(overrides or {})})
-    duration_ticks = seconds_to_ticks(scenario.duration)
-    streams = tuple(_stream(name, spec, catalog, duration_ticks) for name, spec in scenario.streams.items())
-    runtime = keeping(
-        catalog.load_runtime(scenario.runtime),
-        kv_precision=scenario.kv_precision,
-        head_precision=scenario.head_precision,
-    )
+    where = f"scenario {scenario.name}:"
+    chip = load_chip(catalog, scenario.chip, scenario.power_state, None)
+    if scenario.set:
+        chip = catalog.changed(chip, scenario.set, f"{where} set:")
+    if overrides:
+        chip = catalog.changed(chip, overrides)
+    duration_ticks, loaded = seconds_to_ticks(scenario.duration), catalog.load_runtime(scenario.runtime)
+    workloads = [catalog.load_workload(spec.workload) for spec in scenario.streams.values()]
+    try:
+        streams = tuple(
+            _stream(name, spec, workload, duration_ticks)
+            for (name, spec), workload in zip(scenario.streams.items(), workloads, strict=True)
+        )
+        runtime = keeping(loaded, kv_precision=scenario.kv_precision, head_precision=scenario.head_precision)
+    except SpecError as error:
+        raise SpecError(f"{where} {error.message}", hint=error.hint) from None
     return Setup(
         scenario.name, chip, runtime, streams, scenario.background, scenario.seed,
         catalog.technology_of(chip), scenario.power_state,
@@ -107,11 +115,9 @@ def load_chip(
     Raises:
         SpecError: when there is no such chip or state, or a change is not valid.
     """
-    if power_state is None and not isinstance(chip, Chip):
-        return catalog.load_chip(chip, overrides)
     known = chip if isinstance(chip, Chip) else catalog.load_chip(chip)
     in_state = known if power_state is None else known.in_power_state(power_state)
-    return in_state.with_values(overrides or {})
+    return catalog.changed(in_state, overrides) if overrides else in_state
 
 
 def single_run(
@@ -200,14 +206,14 @@ def _precisions(workload: Workload, choice: PrecisionChoice) -> dict[str, str]:
     return precisions
 
 
-def _stream(name: str, spec: StreamSpec, catalog: Catalog, duration_ticks: int) -> Stream:
+def _stream(name: str, spec: StreamSpec, workload: Workload, duration_ticks: int) -> Stream:
     num_frames = duration_ticks // seconds_to_ticks(1 / spec.rate)
     if num_frames > MOST_FRAMES:
         raise SpecError(
             f"streams.{name}: must have at most {MOST_FRAMES:,} frames, got {num_frames:,}",
             hint="make the duration shorter or the rate lower",
         )
-    workload = _configured(name, spec, catalog)
+    workload = _configured(name, spec, workload)
     offset, period = seconds_to_ticks(spec.offset), seconds_to_ticks(1 / spec.rate)
     ticks = tuple(range(offset, duration_ticks, period))
     if not ticks:
@@ -223,9 +229,8 @@ def _stream(name: str, spec: StreamSpec, catalog: Catalog, duration_ticks: int) 
     )  # fmt: skip
 
 
-def _configured(name: str, spec: StreamSpec, catalog: Catalog) -> Workload:
+def _configured(name: str, spec: StreamSpec, workload: Workload) -> Workload:
     """The workload of a stream with the precisions and token counts of the stream."""
-    workload = catalog.load_workload(Path(spec.workload) if spec.workload.endswith(".yaml") else spec.workload)
     try:
         return configure(
             workload, precision=spec.precision, prompt_tokens=spec.prompt_tokens, decode_tokens=spec.decode_tokens

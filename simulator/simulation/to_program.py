@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulator.chip import Access, Chip
+from simulator.chip import Access
 from simulator.errors import SpecError, nearest
 from simulator.graph import build_graph
 from simulator.lowering import Demand, Place, Platform, lower, seen_from, sites
@@ -45,7 +45,7 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
     chip = setup.chip
     tenants: dict[Place, int] = {}
     for stream in setup.streams:
-        _check_places(stream, chip)
+        _check_places(setup, stream)
         for place in dict.fromkeys(stream.place(phase.phase) for phase in stream.workload.pipeline):
             tenants[place] = tenants.get(place, 0) + stream.in_flight
     of_whole_die = {place.die for place in tenants if not place.partition}
@@ -62,9 +62,10 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
     }
 
 
-def _check_places(stream: Stream, chip: Chip) -> None:
+def _check_places(setup: Setup, stream: Stream) -> None:
     """Refuses a stream that names a partition, a die or a phase that is not there."""
-    where, names = f"streams.{stream.name}", [phase.phase for phase in stream.workload.pipeline]
+    chip, where = setup.chip, f"scenario {setup.name}: streams.{stream.name}"
+    names = [phase.phase for phase in stream.workload.pipeline]
     if stream.partition and stream.partition not in chip.partitions:
         raise SpecError(
             f"{where}.partition: must name one of the partitions of chip {chip.name} "

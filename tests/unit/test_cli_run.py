@@ -229,7 +229,8 @@ def test_help_shows_examples_on_lines_of_their_own_and_every_option(run: Run) ->
         (("--chip", "thor-t5000"), "Error: name a scenario, or a chip and a workload: --chip NAME --workload NAME\n"),
         (
             ("small.yaml", "--chip", "orin-x", "--prompt", "4"),
-            "Error: a scenario names its own chip and streams, so it does not go with --chip, --prompt\n",
+            "Error: a scenario names its own chip and streams, so it does not go with --chip, --prompt: "
+                "its file says that in chip, streams.NAME.prompt_tokens\n",
         ),
         ((*ALONE, "--prompt", "0"), "Error: Invalid value for '--prompt': 0 is not in the range x>=1.\n"),
         (("alpamayo-thor-10h",), '  Hint: did you mean "alpamayo-thor-10hz"?\n'),

@@ -15,16 +15,21 @@ OVERFULL = {"activations": 0.5, "weights": 0.4, "kv": 0.2}
 @pytest.mark.parametrize(
     ("chip", "changes", "told"),
     [
-        ("mach-m100", {"sram.ccb.split": OVERFULL}, "sram.ccb.split: shares must sum to at most 1, got 1.1"),
+        (
+            "mach-m100",
+            {"sram.ccb.split": OVERFULL},
+            "sram.ccb.split: shares must sum to at most 1, got 1.1 (activations 0.5, weights 0.4, kv 0.2)",
+        ),
         (
             "mach-m100",
             {"clusters.npu.sram.split": {"streams": 0.5, "activations": 0.4, "kv": 0.2}},
-            "clusters.npu.sram.split: shares must sum to at most 1, got 1.1",
+            "clusters.npu.sram.split: shares must sum to at most 1, got 1.1 (activations 0.4, kv 0.2, streams 0.5)",
         ),
         (
             "hypo-phase",
             {"reconfiguration.modes.decode.split": {"shared": OVERFULL}},
-            "reconfiguration.modes.decode.split.shared: shares must sum to at most 1, got 1.1",
+            "reconfiguration.modes.decode.split.shared: shares must sum to at most 1, got 1.1 "
+            "(activations 0.5, weights 0.4, kv 0.2)",
         ),
         (
             "mach-m100",
@@ -136,7 +141,8 @@ def test_a_chip_whose_places_do_not_go_together_is_refused(chip: str, changes: d
 def test_a_stream_in_a_place_that_is_not_there_is_refused(scenario: str, changes: dict[str, Any], told: str) -> None:
     with pytest.raises(SpecError) as error:
         simulator.run_scenario(simulator.load_scenario(scenario).with_values(changes))
-    assert error.value.message == told
+    prefix = "" if told.startswith("chip") else f"scenario {scenario}: "
+    assert error.value.message == prefix + told
 
 
 def test_a_slip_in_the_name_of_a_partition_is_put_right() -> None:

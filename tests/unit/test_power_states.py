@@ -1,5 +1,6 @@
 """Power states: cores, clocks and voltage that a scenario or a command chooses."""
 
+import re
 from typing import Any
 
 import pytest
@@ -85,14 +86,16 @@ def test_a_scenario_names_its_state_and_a_command_may_name_another(
 
 
 @pytest.mark.parametrize(
-    ("name", "state", "hint"),
-    [("orin-agx-64gb", "30", "30W"), ("thor-u", "30W", "it has none: set clocks one by one"),
-     ("orin-x", "30W", "it has none: set clocks one by one")],
+    ("name", "state", "known", "hint"),
+    [("orin-agx-64gb", "30", "MAXN, 50W, 30W, 15W", "30W"),
+     ("thor-u", "30W", "none", "it has none: set clocks one by one"),
+     ("orin-x", "30W", "none", "it has none: set clocks one by one")],
 )  # fmt: skip
-def test_an_unknown_state_is_an_error_with_a_remedy(name: str, state: str, hint: str) -> None:
-    with pytest.raises(
-        SpecError, match=f'chip {name}: must have the power state that is asked for, got "{state}"'
-    ) as error:
+def test_an_unknown_state_is_an_error_with_the_known_ones_and_a_remedy(
+    name: str, state: str, known: str, hint: str
+) -> None:
+    rule = f'chip {name}: must have the power state that is asked for ({known}), got "{state}"'
+    with pytest.raises(SpecError, match=re.escape(rule)) as error:
         load_chip(name).in_power_state(state)
     assert hint in str(error.value.hint)
 
