@@ -20,7 +20,7 @@ from simulator.metrics.streams import Percentile, StreamOutcome
 from simulator.metrics.utilization import ChannelUse, UnitUse
 from simulator.ppa.energy import numbers_used
 from simulator.ppa.power import FrameEnergy, Meter
-from simulator.program import NONE, Program
+from simulator.program import NONE, Program, role_of
 from simulator.simulation.modes import ModeGains, mode_gains
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.setup import Setup
@@ -101,9 +101,7 @@ class Result:
     def dram_bytes(self, channel_bytes: Sequence[int]) -> int:
         """Of bytes by channel, those that went over the DRAM: that of all dies, where there are several."""
         names = self.program.resources.channel_names
-        return sum(
-            int(moved) for name, moved in zip(names, channel_bytes, strict=True) if name.split(".")[-1] == "dram"
-        )
+        return sum(int(moved) for name, moved in zip(names, channel_bytes, strict=True) if role_of(name) == "dram")
 
     @cached_property
     def modes(self) -> ModeGains | None:
