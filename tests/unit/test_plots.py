@@ -123,6 +123,16 @@ def test_rates_of_the_picture_are_those_granted():
     assert np.allclose(granted.values, np.where(is_loading, 1.0, 0.0))
 
 
+def test_of_several_dies_the_picture_shows_the_dram_that_moves_most():
+    """Nothing moves in the first DRAM, and the NoC is no DRAM, busy as it is."""
+    builder = ProgramBuilder()
+    for name, bytes_per_s in (("die0.dram", 1e9), ("die1.dram", 1e9), ("die1.noc", 0.5e9)):
+        builder.channel(name, bytes_per_s=bytes_per_s)
+    builder.transfer(["die1.noc", "die1.dram"], size_bytes=1_000_000)
+    figure = timeline_figure(ReferenceEngine().run(builder.build()), title="dies")
+    assert [axes.get_ylabel() for axes in figure.axes if "GB/s" in axes.get_ylabel()] == ["die1.dram\n(GB/s)"]
+
+
 def test_memory_of_the_picture_is_the_share_that_is_occupied():
     """4 of 16 MiB from the start of each load to the end of its compute: without a break."""
     figure = timeline_figure(run_frames(), title="memory")
