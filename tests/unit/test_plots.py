@@ -240,6 +240,21 @@ def test_block_diagram_shows_every_group_and_every_share():
     assert "isp\nat most 30 %" in texts
 
 
+def test_block_diagram_shows_routing_unit_modes_dies_partitions_and_what_sram_keeps():
+    texts = texts_of(block_diagram_figure(load_chip("hypo-moe")))
+    assert {"routing unit\nkeeps experts: static", "experts: ~192 MiB, shared\nkeeps experts 192 MiB"} <= set(texts)
+    assert "npu: ~24 clusters at ~1.4 GHz; modes prefill, decode" in texts_of(
+        block_diagram_figure(load_chip("hypo-phase"))
+    )
+    pair = load_chip("dual-m100").with_values({
+        "partitions": {"driving": {"clusters": 32}, "cabin": {"clusters": 12}}, "sram.ccb.kv_store": "8 MiB"
+    })  # fmt: skip
+    texts = texts_of(block_diagram_figure(pair))
+    assert any("one of 2 dies" in text for text in texts)
+    assert "npu: 48 clusters at ~1.6 GHz; partitions driving (32), cabin (12)" in texts
+    assert "ccb: 32 MiB, shared\nkeeps KV 8 MiB" in texts
+
+
 DRAWERS = {
     "timeline": lambda path: draw_timeline(run_frames(), path, title="frames", subtitle="by hand"),
     "roofline": lambda path: draw_roofline(POINTS, ROOFS, path, title="roofline"),
