@@ -80,7 +80,7 @@ class Master(Spec):
 
 
 class Link(Spec):
-    """A link to another chip or to a sensor; not used inside one chip."""
+    """A link to another die, to another chip or to a sensor. Only that of `dies` takes part in a run."""
 
     bandwidth: Bandwidth
     """Bytes per second and direction."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -107,22 +108,9 @@ def _listed(catalog: Catalog, kind: Any) -> list[dict[str, str]]:
 
 
 def _sheet(spec: Any) -> str:
-    from simulator.report import sheets
-
     name = type(spec).__name__.lower()
-    if name == "study":
-        from simulator.report.study_sheet import study_sheet
-
-        return study_sheet(spec, page_columns())
-    if name == "memory":
-        from simulator.report.memory_sheet import memory_sheet
-
-        return memory_sheet(spec, page_columns())
-    if name == "scenario":
-        from simulator.report.scenario_sheet import scenario_sheet
-
-        return scenario_sheet(spec, page_columns())
-    sheet: Callable[..., str] = getattr(sheets, f"{name}_sheet")
+    module = f"{name}_sheet" if name in {"chip", "memory", "scenario", "study"} else "sheets"
+    sheet: Callable[..., str] = getattr(import_module(f"simulator.report.{module}"), f"{name}_sheet")
     return sheet(spec, page_columns())
 
 

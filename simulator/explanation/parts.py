@@ -1,48 +1,24 @@
 """The parts of a latency: what every tick on the critical path of a frame went to, in the words of a chip designer.
 
-A part gathers causes of `metrics.attribution`. Ticks are whole and sum exactly to the latency. What is not known here
-keeps its own name, so nothing is lost.
+What a part is called is in `metrics.parts`. Ticks are whole and sum exactly to the latency.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from simulator.engine.interface import Engine
-from simulator.metrics.attribution import QUEUE, WAIT
 from simulator.metrics.critical_path import critical_path
+from simulator.metrics.parts import MASTERS_PART, RELEASES_PART, parts_of_tasks
 from simulator.program import NONE, Background, Program, Streams
 from simulator.program.capacity import sole_transfer_ticks
 from simulator.program.program import Ints
 from simulator.program.template_columns import sole_ticks_of_templates
 from simulator.timeline import Timeline
-
-COMPUTE: Final = "compute"
-DRAM: Final = "DRAM"
-NOC: Final = "NoC"
-SRAM: Final = "SRAM"
-VECTOR: Final = "vector"
-LAUNCH: Final = "launch"
-CONVERSION: Final = "conversion"
-ROUTING: Final = "routing"
-SWITCH: Final = "switch"
-LINK: Final = "link"
-OTHER_MASTERS: Final = "waiting for other masters"
-"""A transfer takes longer because other masters, or other releases, use its channels."""
-OTHER_RELEASES: Final = "waiting for other releases"
-"""A release waits for its admission, or a task for a slot that another release holds."""
-
-_PART_OF_CAUSE: Final = {
-    "matrix": COMPUTE, "sram": SRAM, "vector": VECTOR, "conversion": CONVERSION, "launch": LAUNCH, "host": LAUNCH,
-    "routing": ROUTING, "switch": SWITCH, "link": LINK, WAIT: OTHER_RELEASES, QUEUE: OTHER_RELEASES,
-}  # fmt: skip
-_CAUSES_OF_CHANNELS: Final = {"weights", "kv cache", "activations", "experts"}
-"""What is moved: the narrowest channel of the route is to blame."""
-_PART_OF_CHANNEL: Final = {"dram": DRAM, "noc": NOC}
 
 
 @dataclass(frozen=True)
@@ -100,26 +76,27 @@ def latency_parts(timeline: Timeline, release: int, engine: Engine) -> LatencyPa
         SpecError: when the release has not completed.
     """
     program, path = timeline.program, _path(timeline, release)
-    operation = program.tasks.operation[path.task]
+    tasks = program.tasks
+    operation = tasks.operation[path.task]
     phase = _phase(program, operation)
-    own, channel, names = _part_columns(program, path.task)
+    names, own, channel = parts_of_tasks(program, tasks.cause[path.task], tasks.unit[path.task], tasks.route[path.task])
     others_ticks = np.zeros(len(path.task), dtype=np.int64)
     if path.contention_ticks.any() and _has_others(timeline, release):
         others_ticks = _gone_alone(path.contention_ticks, phase, _contention_alone(timeline, release, engine))
     ticks = np.zeros((len(program.labels.operations) + 1, len(names)), dtype=np.int64)  # the last row: no operation
     np.add.at(ticks, (operation, own), path.own_ticks)
     np.add.at(ticks, (operation, channel), path.contention_ticks - others_ticks)
-    np.add.at(ticks[:, names[OTHER_MASTERS]], operation, others_ticks)
-    np.add.at(ticks[:, names[OTHER_RELEASES]], operation, path.queue_ticks)
+    np.add.at(ticks[:, MASTERS_PART], operation, others_ticks)
+    np.add.at(ticks[:, RELEASES_PART], operation, path.queue_ticks)
     released, admitted = int(program.streams.release_tick[release]), int(timeline.release_start_tick[release])
-    ticks[NONE, names[OTHER_RELEASES]] += admitted - released
+    ticks[NONE, RELEASES_PART] += admitted - released
     counts = np.zeros(len(ticks), dtype=np.int64)
     np.add.at(counts, operation[path.queue_ticks + path.own_ticks + path.contention_ticks > 0], 1)
     return LatencyParts(
         latency_ticks=int(timeline.release_end_tick[release]) - released,
-        part_ticks=_named(list(names), ticks.sum(axis=0)),
-        items=_items(program, list(names), ticks, counts),
-        phase_part_ticks=_by_phase(program, list(names), ticks),
+        part_ticks=_named(names, ticks.sum(axis=0)),
+        items=_items(program, names, ticks, counts),
+        phase_part_ticks=_by_phase(program, names, ticks),
     )
 
 
@@ -143,39 +120,6 @@ def _path(timeline: Timeline, release: int) -> _Path:
 def _phase(program: Program, operation: Ints) -> Ints:
     """The phase of each operation, NONE where there is none."""
     return np.append(program.labels.operation_phase, NONE)[operation]
-
-
-def _part_columns(program: Program, task: Ints) -> tuple[Ints, Ints, dict[str, int]]:
-    """The part of each task's own time, that of its narrowest channel, and the number of every part by name."""
-    tasks, names = program.tasks, {OTHER_MASTERS: 0, OTHER_RELEASES: 1}
-    keys, index = np.unique(
-        np.stack([tasks.cause[task], tasks.unit[task], tasks.route[task]]), axis=1, return_inverse=True
-    )
-    own, channel = [], []
-    for cause, unit, route in keys.T.tolist():
-        carrier = _part_of_route(program, route)
-        own.append(names.setdefault(_part(program, cause, unit, carrier), len(names)))
-        channel.append(names.setdefault(carrier, len(names)) if carrier else names[OTHER_MASTERS])
-    return np.array(own)[index.ravel()], np.array(channel)[index.ravel()], names
-
-
-def _part(program: Program, cause: int, unit: int, carrier: str) -> str:
-    """What the time of a task is called; `carrier` is the part of its route."""
-    if cause == NONE:
-        return carrier or (program.resources.unit_names[unit] if unit != NONE else OTHER_RELEASES)
-    name = program.labels.causes[cause]
-    return carrier if carrier and name in _CAUSES_OF_CHANNELS else _PART_OF_CAUSE.get(name, name)
-
-
-def _part_of_route(program: Program, route: int) -> str:
-    """The part that the narrowest channel of a route belongs to; "" for no route."""
-    if route == NONE:
-        return ""
-    resources = program.resources
-    crossed = zip(resources.route(route), resources.usage(route), strict=True)
-    _, narrowest = min((resources.channel_bytes_per_s[channel] / usage, channel) for channel, usage in crossed)
-    name = resources.channel_names[narrowest]
-    return _PART_OF_CHANNEL.get(name, name)
 
 
 def _has_others(timeline: Timeline, release: int) -> bool:
@@ -218,7 +162,7 @@ def _gone_alone(contention_ticks: Ints, phase: Ints, alone_ticks: Mapping[int, i
     return others
 
 
-def _items(program: Program, names: list[str], ticks: Ints, counts: Ints) -> tuple[PathItem, ...]:
+def _items(program: Program, names: tuple[str, ...], ticks: Ints, counts: Ints) -> tuple[PathItem, ...]:
     labels = program.labels
     items = []
     for row in np.flatnonzero(ticks.sum(axis=1)).tolist():
@@ -229,14 +173,14 @@ def _items(program: Program, names: list[str], ticks: Ints, counts: Ints) -> tup
     return tuple(sorted(items, key=lambda item: -item.ticks))
 
 
-def _by_phase(program: Program, names: list[str], ticks: Ints) -> dict[str, dict[str, int]]:
+def _by_phase(program: Program, names: tuple[str, ...], ticks: Ints) -> dict[str, dict[str, int]]:
     by_phase = np.zeros((len(program.labels.phases) + 1, len(names)), dtype=np.int64)  # the last row: no phase
     np.add.at(by_phase, np.append(program.labels.operation_phase, NONE), ticks)
     phases = zip((*program.labels.phases, ""), by_phase, strict=True)
     return {phase: _named(names, row) for phase, row in phases if row.any()}
 
 
-def _named(names: list[str], ticks: Ints) -> dict[str, int]:
+def _named(names: tuple[str, ...], ticks: Ints) -> dict[str, int]:
     """The ticks of each part that has some, largest first."""
     order = np.argsort(-ticks, kind="stable").tolist()
     return {names[index]: int(ticks[index]) for index in order if ticks[index] > 0}

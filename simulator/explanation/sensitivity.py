@@ -53,12 +53,14 @@ class Sensitivity:
 
         A number that had to change by more counts with the same elasticity: with latency ratio r for a value ratio v,
         a value ratio w has the latency ratio r ** (log w / log v). One that could only change by less is not
-        extrapolated.
+        extrapolated. A number that went to zero has no ratio: a fifth of it counts as a fifth of what all of it saves.
         """
         change, present = self.better, self.lever.number.value
         ticks = _ticks(change, self.base_ticks)
-        if ticks >= self.base_ticks:
+        if ticks >= self.base_ticks or present == 0:
             return 0.0
+        if change.value == 0:
+            return STEP * (1 - ticks / self.base_ticks)
         wanted = 1 + math.copysign(STEP, change.value - present)
         elasticity = min(1.0, math.log(wanted) / math.log(change.value / present))
         return 1 - math.pow(ticks / self.base_ticks, elasticity)

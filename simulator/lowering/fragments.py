@@ -99,8 +99,8 @@ def step_start(platform: Platform, *, is_first: bool, replays_graph: bool, opera
     )
 
 
-class Link(NamedTuple):
-    """A link of the chain of tasks between two phases: work of a unit or bytes on a route, and what it is called."""
+class PassageTask(NamedTuple):
+    """A task of the chain between two phases: work of a unit or bytes on a route, and what it is called."""
 
     unit: int
     work_cycles: float
@@ -109,22 +109,22 @@ class Link(NamedTuple):
     cause: int
 
 
-def passage(platform: Platform, links: Sequence[Link], *, operation: int, is_first: bool) -> Fragments:
+def passage(platform: Platform, chain: Sequence[PassageTask], *, operation: int, is_first: bool) -> Fragments:
     """What has to happen between two phases, one after the other: it begins when everything before has ended.
 
     Args:
         platform: where it happens.
-        links: of the chain.
+        chain: its tasks in order.
         operation: the row of `Labels` of its tasks.
         is_first: whether nothing comes before it in its job.
     """
     num_buffers = platform.runtime.weight_buffers
     drained = [] if is_first else [EXIT, HOST_DONE, LAST_LOAD, *range(LAST_LOAD - num_buffers, LAST_LOAD)]
     num_anchors = num_buffers + NUM_FIXED_ANCHORS
-    milestone = Link(NONE, 0.0, NONE, 0, NONE)
-    chain = [milestone, *links, *[milestone] * num_anchors]
-    columns = [np.array(column) for column in zip(*chain, strict=True)]
-    counts = np.ones(len(chain), dtype=np.int64)
+    milestone = PassageTask(NONE, 0.0, NONE, 0, NONE)
+    tasks = [milestone, *chain, *[milestone] * num_anchors]
+    columns = [np.array(column) for column in zip(*tasks, strict=True)]
+    counts = np.ones(len(tasks), dtype=np.int64)
     counts[0] = len(drained)
     empty = np.zeros(0, dtype=np.int64)
     return Fragments(
@@ -132,11 +132,11 @@ def passage(platform: Platform, links: Sequence[Link], *, operation: int, is_fir
         work_cycles=columns[1].astype(np.float64),
         route=columns[2],
         size_bytes=columns[3],
-        operation=np.full(len(chain), operation, dtype=np.int64),
+        operation=np.full(len(tasks), operation, dtype=np.int64),
         cause=columns[4],
         predecessor_counts=counts,
-        predecessors=np.array([*drained, *range(len(links)), *[len(links)] * num_anchors], dtype=np.int64),
-        lengths=np.array([len(chain)], dtype=np.int64),
+        predecessors=np.array([*drained, *range(len(chain)), *[len(chain)] * num_anchors], dtype=np.int64),
+        lengths=np.array([len(tasks)], dtype=np.int64),
         held_counts=np.zeros(1, dtype=np.int64),
         memory=empty,
         held_bytes=empty,

@@ -100,8 +100,8 @@ def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, backgr
                 stage.phase, len(phases) - 1, stage.platform, operations, stage.kept, experts=stage.experts
             )
             is_first = number == 0
-            for at, links in passages[number] if passages else ():
-                segments.append(lowering.passage(fragments, at, links, priority=alike.priority, is_first=is_first))
+            for at, chain in passages[number] if passages else ():
+                segments.append(lowering.passage(fragments, at, chain, priority=alike.priority, is_first=is_first))
                 is_first = False
             segments.append(lowering.segments(fragments, alike.kind, priority=alike.priority, is_first=is_first))
         fragments.jobs.append(segments)

@@ -17,7 +17,7 @@ from simulator.graph import CacheWrite, PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
 from simulator.lowering.capacity import reads_cache
 from simulator.lowering.experts import ExpertTraffic, expert_traffic, pinned_expert_bytes
-from simulator.lowering.fragments import Link
+from simulator.lowering.fragments import PassageTask
 from simulator.lowering.kept import cache_token_bytes, context_tokens, filled_bytes, kept_of, pinned_bytes
 from simulator.lowering.kernel import Kept
 from simulator.lowering.platform import Platform
@@ -80,7 +80,7 @@ def by_order(chip: Chip, phases: Sequence[PhaseName]) -> dict[PhaseName, str]:
 def by_rule(rule: IntensityRule, flop_per_byte: Sequence[float]) -> Iterator[str]:
     """The modes of phases that follow each other, by their operations per byte.
 
-    Formula:  to `above` if x > t (1 + h), to `below` if x < t (1 - h), else as before; the first by x >= t
+    Formula:  to `above` if x >= t (1 + h), to `below` if x < t (1 - h), else as before; h is 0 for the first
     Source:   [duplex] threshold on operations per byte, [nexus] hysteresis
     """
     mode = ""
@@ -109,7 +109,7 @@ def flop_per_byte(phase: PhaseGraph, platform: Platform) -> float:
     return phase.flop / max(moved_bytes, 1)
 
 
-Passage = tuple[Platform, list[Link]]
+Passage = tuple[Platform, list[PassageTask]]
 """A chain of tasks between two phases, and where it happens."""
 
 
@@ -133,11 +133,11 @@ def passages_of(stages: Sequence[Stage]) -> list[list[Passage]]:
         last_on_die[die] = stage
         if any(isinstance(operator, CacheWrite) or reads_cache(operator) for operator, _ in stage.phase.operators()):
             tokens_on_die[die] = contexts[number]
-        passages.append([(platform, links) for platform, links in chains if links])
+        passages.append([(platform, chain) for platform, chain in chains if chain])
     return passages
 
 
-def _handover(before: Stage, after: Stage, tokens: int) -> Link:
+def _handover(before: Stage, after: Stage, tokens: int) -> PassageTask:
     """The message that one die sends another: the last results of a phase, and the KV cache if the next needs it.
 
     Formula:  work of the link = bytes + latency * bandwidth, at bandwidth bytes per second
@@ -151,10 +151,10 @@ def _handover(before: Stage, after: Stage, tokens: int) -> Link:
     if any(reads_cache(operator) for operator, _ in after.phase.operators()):
         size_bytes += tokens * int(cache_token_bytes([before.phase, after.phase], before.platform))
     bytes_per_s = float(before.platform.resources.unit_clock_hz[before.platform.site.unit[before.platform.LINK_UNIT]])
-    return Link(before.platform.LINK_UNIT, size_bytes + latency_s * bytes_per_s, NONE, 0, LINK)
+    return PassageTask(before.platform.LINK_UNIT, size_bytes + latency_s * bytes_per_s, NONE, 0, LINK)
 
 
-def _switch(before: Stage, after: Stage, tokens: int) -> list[Link]:
+def _switch(before: Stage, after: Stage, tokens: int) -> list[PassageTask]:
     """From one mode to another, once everything has drained, with so many tokens in the KV cache.
 
     What no longer fits the new shares of the SRAM leaves for DRAM first; what the new mode keeps besides is loaded.
@@ -165,11 +165,11 @@ def _switch(before: Stage, after: Stage, tokens: int) -> list[Link]:
     more_weights += max(after.pinned_expert_bytes - before.pinned_expert_bytes, 0)
     latency_cycles = platform.switch_s * float(platform.resources.unit_clock_hz[platform.site.unit[platform.MODE_UNIT]])
     chain = [
-        Link(NONE, 0.0, platform.STORE_ROUTE, max(-more_kv, 0), SWITCH),
-        Link(platform.MODE_UNIT, latency_cycles, NONE, 0, SWITCH),
-        Link(NONE, 0.0, platform.LOAD_ROUTE, max(more_kv, 0) + more_weights, SWITCH),
+        PassageTask(NONE, 0.0, platform.STORE_ROUTE, max(-more_kv, 0), SWITCH),
+        PassageTask(platform.MODE_UNIT, latency_cycles, NONE, 0, SWITCH),
+        PassageTask(NONE, 0.0, platform.LOAD_ROUTE, max(more_kv, 0) + more_weights, SWITCH),
     ]
-    return [link for link in chain if link.work_cycles > 0 or link.size_bytes > 0]
+    return [task for task in chain if task.work_cycles > 0 or task.size_bytes > 0]
 
 
 def stages_of(graph: WorkloadGraph, platform: Platform, where: Mapping[PhaseName, Platform]) -> list[Stage]:

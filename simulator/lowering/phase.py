@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from simulator.graph import OperatorGraph, PhaseGraph
-from simulator.lowering.block import BlockTable, block_table, lower_block
+from simulator.lowering.block import CAUSES, BlockTable, block_table, lower_block
 from simulator.lowering.emit import block_fragments
 from simulator.lowering.experts import ExpertTraffic
-from simulator.lowering.fragments import Fragments, Group, Link, passage, step_start, templates_of
+from simulator.lowering.fragments import Fragments, Group, PassageTask, passage, step_start, templates_of
 from simulator.lowering.kernel import NOTHING_KEPT, Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
@@ -156,11 +156,20 @@ class PhaseLowering:
         )
 
     def passage(
-        self, fragments: FragmentList, platform: Platform, links: Sequence[Link], *, priority: int, is_first: bool
+        self,
+        fragments: FragmentList,
+        platform: Platform,
+        chain: Sequence[PassageTask],
+        *,
+        priority: int,
+        is_first: bool,
     ) -> Segments:
-        """Adds what has to happen between the phase before and this one, one after the other, on some platform."""
-        chain = passage(platform, links, operation=self._host, is_first=is_first)
-        number = fragments.add(chain, platform, priority)
+        """Adds what has to happen between the phase before and this one, one after the other, on some platform.
+
+        Its operation is called by the cause of its first task.
+        """
+        operation = self._row(CAUSES[chain[0].cause], "")
+        number = fragments.add(passage(platform, chain, operation=operation, is_first=is_first), platform, priority)
         once = np.ones((1, 1), dtype=np.int64)
         return Segments(fragment=number * once, repeats=once, layer=NONE * once, step=np.array([NONE]), is_passage=True)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from simulator.chip import LASTING, READ_STREAM, Access, Chip
 from simulator.lowering.dram import STORE
-from simulator.program.program import NONE, Ints, Resources
+from simulator.program.program import NONE, Ints, Resources, role_of
 from simulator.units import seconds_to_ticks
 
 DRAM, NOC, SRAM, HOST = "dram", "noc", "sram", "host"
@@ -170,7 +170,7 @@ def _memories(chip: Chip, place: Place, memories: _Rows) -> list[int]:
 def _resources(chip: Chip, units: _Rows, channels: _Rows, memories: _Rows, routes: _Rows) -> Resources:
     names = list(channels)
     masters = list(chip.masters)
-    drams = [number for number, name in enumerate(names) if name.rpartition(".")[2] == DRAM]
+    drams = [number for number, name in enumerate(names) if role_of(name) == DRAM]
     limited = [(masters.index(name), channel, master) for channel in drams for name, master in chip.masters.items()]
     shared = [row for row in limited if row[2].minimum_share > 0 or row[2].maximum_share < 1]
     budgets = [(number, channel, master.budget) for number, channel, master in limited if master.budget is not None]

@@ -1,4 +1,4 @@
-"""Where the latency of a release went: the causes of every tick on its critical path.
+"""Where the latency of a release went: the causes of every tick on its critical path, and the parts of the chip.
 
 From its start to its end a task on the path is busy with its cause, and from where its part of the path begins to its
 start it queued behind other releases. The parts join without gap or overlap, so the causes sum to the latency, to the
@@ -24,6 +24,7 @@ from simulator.metrics.critical_path import (
     walk_of,
 )
 from simulator.metrics.latency import ReleaseLatency, release_latency
+from simulator.metrics.parts import RELEASES_PART, narrowest_channels, parts_of_tasks
 from simulator.program.capacity import sole_transfer_ticks
 from simulator.program.program import NONE, Ints, Program
 from simulator.program.template_columns import sole_ticks_of_templates
@@ -48,6 +49,10 @@ class Attribution:
     cause_ticks: Mapping[str, int]
     phase_cause_ticks: Mapping[str, Mapping[str, int]]
     """The same within each phase, by phase name: what the path did from the phase's start tick to its end tick."""
+    part_ticks: Mapping[str, int]
+    """The ticks by part of the chip (`metrics.parts`), largest first: contention is that of the narrowest channel."""
+    phase_part_ticks: Mapping[str, Mapping[str, int]]
+    """The same within each phase."""
 
 
 class _Causes(NamedTuple):
@@ -55,8 +60,11 @@ class _Causes(NamedTuple):
 
     cause: Ints
     """Per template task."""
+    own_part: Ints
+    """Per template task, as are the next two."""
+    channel_part: Ints
     is_transfer: Any
-    """Booleans per template task."""
+    """Booleans."""
     alone_ticks: Ints
     """How long a transfer takes alone: per template task, or per task of the job if capacities change over time."""
     is_per_task: bool
@@ -67,6 +75,7 @@ def attribute(timeline: Timeline, release: int, latency: ReleaseLatency | None =
 
     A transfer on the path counts under its cause for as long as it would take alone and under `CONTENTION` for the
     rest. A task without a cause counts under the name of its unit, or of the narrowest channel of its route.
+    By part, the rest counts under that channel, too.
 
     Args:
         timeline: the run.
@@ -83,19 +92,26 @@ def attribute(timeline: Timeline, release: int, latency: ReleaseLatency | None =
     same = np.array([distinct[name] for name in names])
     phase_ends = [phase.end_tick for phase in latency.phases] or [latency.end_tick]
     border_ticks = np.array([latency.release_tick, latency.start_tick, *phase_ends])
+    templates = program.folded_tasks.templates
+    parts = parts_of_tasks(program, templates.cause, templates.unit, templates.route)
     ticks = np.zeros((len(border_ticks) - 1, len(names)), dtype=np.int64)
-    ticks[0, _WAIT] = latency.wait_ticks
+    part_ticks = np.zeros((len(border_ticks) - 1, len(parts.names)), dtype=np.int64)
+    ticks[0, _WAIT] = part_ticks[0, RELEASES_PART] = latency.wait_ticks
     causes = _Causes(
-        same[_NUM_OWN + _cause(program)], program.folded_tasks.templates.route != NONE,
+        same[_NUM_OWN + _cause(program)], parts.own, parts.channel, templates.route != NONE,
         _alone_ticks(timeline, release), len(program.changes) > 0
     )  # fmt: skip
-    task, before = _add_up(walk_of(timeline, release), causes, border_ticks, ticks)
+    task, before = _add_up(walk_of(timeline, release), causes, border_ticks, ticks, part_ticks)
     check_begin(timeline, rows.start + task, before)
     return Attribution(
         latency_ticks=latency.latency_ticks,
         cause_ticks=_named(names, ticks.sum(axis=0)),
         phase_cause_ticks={
             phase.name: _named(names, row) for phase, row in zip(latency.phases, ticks[1:], strict=False)
+        },
+        part_ticks=_named(parts.names, part_ticks.sum(axis=0)),
+        phase_part_ticks={
+            phase.name: _named(parts.names, row) for phase, row in zip(latency.phases, part_ticks[1:], strict=False)
         },
     )
 
@@ -122,19 +138,18 @@ def _cause(program: Program) -> Ints:
     """What each template task's time is called: an index into causes, then units, then channels."""
     templates, resources, labels = program.folded_tasks.templates, program.resources, program.labels
     num_causes, num_units = len(labels.causes), len(resources.unit_names)
-    narrowest = np.array(
-        [min(resources.route(route), key=lambda channel: resources.channel_bytes_per_s[channel])
-         for route in range(resources.num_routes)] or [0], dtype=np.int64)  # fmt: skip
+    narrowest = np.append(narrowest_channels(resources), 0)  # at NONE: of no route
     by_resource = np.where(templates.route != NONE, num_causes + num_units + narrowest[templates.route],
                            num_causes + templates.unit)  # fmt: skip
     return np.where(templates.cause != NONE, templates.cause, by_resource)
 
 
 @compiled_in_place
-def _add_up(walk: Walk, causes: _Causes, border_ticks: Ints, ticks: Ints) -> tuple[int, int]:
-    """Adds the time of every task on the path to its cause in each window (shape of `ticks`: windows, causes).
+def _add_up(walk: Walk, causes: _Causes, border_ticks: Ints, ticks: Ints, part_ticks: Ints) -> tuple[int, int]:
+    """Adds the time of every task on the path to its cause and its part in each window.
 
-    Returns the first task on the path, and `FREE` or `BROKEN`.
+    The shape of `ticks` is windows, causes, and that of `part_ticks` windows, parts. Returns the first task on the
+    path, and `FREE` or `BROKEN`.
     """
     job, ran, leaving = walk
     starts, template_starts = job.instance_starts, job.template_starts
@@ -152,9 +167,14 @@ def _add_up(walk: Walk, causes: _Causes, border_ticks: Ints, ticks: Ints) -> tup
             while window > 0 and border_ticks[window] >= end:
                 window -= 1
             since = max(begin, border_ticks[window]) if window > 0 else begin
-            ticks[window, _QUEUE] += max(min(start, end) - since, 0)
-            ticks[window, causes.cause[template]] += max(min(alone, end) - max(start, since), 0)
-            ticks[window, _CONTENTION] += max(end - max(alone, since), 0)
+            queue, own = max(min(start, end) - since, 0), max(min(alone, end) - max(start, since), 0)
+            contention = max(end - max(alone, since), 0)
+            ticks[window, _QUEUE] += queue
+            ticks[window, causes.cause[template]] += own
+            ticks[window, _CONTENTION] += contention
+            part_ticks[window, RELEASES_PART] += queue
+            part_ticks[window, causes.own_part[template]] += own
+            part_ticks[window, causes.channel_part[template]] += contention
             end = since
         if before < 0:
             return task, before

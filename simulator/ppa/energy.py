@@ -25,7 +25,7 @@ from simulator.chip import LASTING, Chip, Cluster, Physical
 from simulator.errors import EngineError, SpecError, nearest
 from simulator.ppa.area import area_of, named, powered_mm2, sram_mm2
 from simulator.program.columns import NONE, Floats
-from simulator.program.program import Labels, Program
+from simulator.program.program import Labels, Program, role_of
 from simulator.program.template_columns import times_of_templates
 from simulator.sourced import Sourced, units_of
 from simulator.technology import Technology
@@ -215,7 +215,7 @@ def route_energy(program: Program, model: EnergyModel) -> dict[str, Floats]:
     energy = {part: np.zeros(resources.num_routes + 1) for part in PARTS}
     for route in range(resources.num_routes):
         for channel in resources.route(route):
-            name = resources.channel_names[channel].rpartition(".")[2]  # without the die
+            name = role_of(resources.channel_names[channel])
             if name not in model.channel_j_per_byte:
                 raise EngineError(f"there is no rule for the energy of the channel {name}")
             part, j_per_byte = model.channel_j_per_byte[name]

@@ -16,6 +16,7 @@ from simulator.program.program import (
     Resources,
     Streams,
     Tasks,
+    role_of,
 )
 
 __all__ = [
@@ -34,4 +35,5 @@ __all__ = [
     "Streams",
     "Tasks",
     "Templates",
+    "role_of",
 ]

@@ -40,7 +40,7 @@ from simulator.program.folded import FoldedOccupancies, FoldedTasks, one_fragmen
 from simulator.program.occupancies import Occupancies
 
 __all__ = ["NONE", "Background", "CapacityChanges", "DropPolicy", "Floats", "Ints", "Labels", "Occupancies", "Program",
-           "Resources", "Streams", "Tasks"]  # fmt: skip
+           "Resources", "Streams", "Tasks", "role_of"]  # fmt: skip
 
 
 def _ints(values: Sequence[int] | npt.NDArray[Any] = ()) -> Ints:
@@ -64,6 +64,11 @@ class DropPolicy(enum.IntEnum):
     """The new release waits; if one waits already, that older one is dropped."""
     FIFO = 2
     """Releases wait in order; a release that finds `queue_depth` of them waiting is dropped."""
+
+
+def role_of(name: str) -> str:
+    """What a unit or a channel is, wherever it is: `dram` for `die1.dram`."""
+    return name.rpartition(".")[2]
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from simulator.chip import Chip, Cluster, Master, MatrixPath, Noc
+from simulator.chip import Chip, Cluster, Master, MatrixPath, Noc, Sram
+from simulator.chip.memory import LASTING
 from simulator.report.style import INK, MUTED, check_picture_name, new_figure, note, save, settle, styled
 from simulator.sourced import Sourced
 from simulator.units import binary_size, format_quantity
@@ -28,6 +29,9 @@ _SIDE_WIDTH: Final = 34.0
 _BAR_HEIGHT: Final = 8.0
 _MOST_CELLS: Final = 96
 """Clusters that are drawn; a group of more is drawn as that many and named by its number."""
+
+_KEPT: Final = {"weights": "weights", "kv": "KV", "experts": "experts"}
+"""What stays in an SRAM level, as it is written."""
 
 _CHIP: Final = "#F4F6F8"
 _GROUP: Final = "#FFFFFF"
@@ -107,6 +111,8 @@ def _about(chip: Chip) -> str:
         parts.append(_shown(f"{chip.die_area.value:g} mm²", chip.die_area))
     if chip.power is not None:
         parts.append(_shown(f"{chip.power.value:g} W", chip.power))
+    if chip.dies is not None:
+        parts.append(f"one of {chip.dies.count} dies")
     return " · ".join(parts)
 
 
@@ -122,11 +128,14 @@ def _draw_chip(axes: Axes, chip: Chip, box: _Box) -> None:
     upper, fabric = inside.rows(inside.height - _BAR_HEIGHT, _BAR_HEIGHT)
     compute, side = upper.columns(upper.width - _SIDE_WIDTH, _SIDE_WIDTH)
     weights = [compute.height - _BAR_HEIGHT] * len(chip.clusters)
-    places = compute.rows(*weights, *[_BAR_HEIGHT] * bool(chip.sram))
+    shared = [(_SRAM, _shared_sram_text(name, level)) for name, level in chip.sram.items()]
+    if chip.routing is not None:
+        shared.insert(0, (_VECTOR, f"routing unit\nkeeps experts: {chip.routing.cache or 'none'}"))
+    places = compute.rows(*weights, *[_BAR_HEIGHT] * bool(shared))
     for (name, cluster), place in zip(chip.clusters.items(), places, strict=False):
-        _draw_group(axes, name, cluster, place)
-    for (name, level), place in zip(chip.sram.items(), places[-1].columns(*[1.0] * len(chip.sram)), strict=False):
-        _draw_box(axes, place, _SRAM, f"{name}: {_shown(binary_size(level.capacity.value), level.capacity)}, shared")
+        _draw_group(axes, name, cluster, _shapes(chip) if name == chip.accelerator else "", place)
+    for (colour, text), place in zip(shared, places[-1].columns(*[1.0] * len(shared)), strict=False):
+        _draw_box(axes, place, colour, text)
     _draw_side(axes, chip, side)
     if chip.noc is None:
         _draw_box(axes, fabric, _FABRIC, "fabric: wider than the DRAM")
@@ -136,14 +145,31 @@ def _draw_chip(axes: Axes, chip: Chip, box: _Box) -> None:
         _draw_box(axes, rest, _FABRIC, "fabric")
 
 
-def _draw_group(axes: Axes, name: str, cluster: Cluster, box: _Box) -> None:
+def _shapes(chip: Chip) -> str:
+    """The modes and partitions of the accelerator."""
+    shapes = []
+    if chip.reconfiguration is not None:
+        shapes.append(f"modes {', '.join(chip.reconfiguration.modes)}")
+    if chip.partitions:
+        shapes.append(f"partitions {', '.join(f'{name} ({part.clusters})' for name, part in chip.partitions.items())}")
+    return "".join(f"; {shape}" for shape in shapes)
+
+
+def _shared_sram_text(name: str, level: Sram) -> str:
+    text = f"{name}: {_shown(binary_size(level.capacity.value), level.capacity)}, shared"
+    kept = {what: level.kept_bytes(what) for what in LASTING}
+    words = [f"{_KEPT[what]} {binary_size(kept_bytes)}" for what, kept_bytes in kept.items() if kept_bytes]
+    return f"{text}\nkeeps {', '.join(words)}" if words else text
+
+
+def _draw_group(axes: Axes, name: str, cluster: Cluster, shapes: str, box: _Box) -> None:
     """A group of clusters: all of them as cells, and beside them what is in one."""
     _draw_box(axes, box, _GROUP, edge=MUTED)
     number = f"{cluster.count.value:g}"
     clock = _shown(format_quantity(cluster.clock.value, "Hz", digits=4), cluster.clock)
     head = 5.0
     _write(axes, box.x + _GAP, box.y + box.height - head / 2 - 0.5, f"{name}: {_shown(number, cluster.count)} "
-           f"clusters at {clock}", weight="bold", size=13)  # fmt: skip
+           f"clusters at {clock}{shapes}", weight="bold", size=13, room=box.width - 2 * _GAP)  # fmt: skip
     cells, one = box.inner(head=head).columns(0.42, 0.58)
     _draw_cells(axes, min(int(cluster.count.value), _MOST_CELLS), cells)
     _draw_box(axes, one, _CHIP, edge=MUTED)

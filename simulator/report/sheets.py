@@ -1,7 +1,7 @@
-"""Sheets: chips, runtimes, technologies and workloads as text for people, in at most 100 columns and without colour.
+"""Sheets: runtimes, technologies and workloads as text for people, in at most 100 columns and without colour.
 
 Each sheet is a string. Numbers stand beside their status, and what is uncertain is listed again at the end with its
-note. Scenarios, studies, layer tables, results and plots are elsewhere.
+note. Chips, memories, scenarios, studies, layer tables, results and plots are elsewhere.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from simulator.chip import Chip, Cluster, Dram, Master, Memory
-from simulator.precision import Dtype
-from simulator.report.die_sheet import rest_of_die_tables
+from simulator.chip import Chip, Memory
+from simulator.report.chip_sheet import dense_rates, rate_text
 from simulator.report.sheet_parts import (
     DIGITS,
     WIDTH,
@@ -30,7 +29,6 @@ from simulator.report.sheet_parts import (
     provenance,
     rendered,
     uncertain_list,
-    worst_status,
 )
 from simulator.runtime import Runtime
 from simulator.scenario.spec import Scenario
@@ -39,32 +37,6 @@ from simulator.study import Study
 from simulator.technology import Technology
 from simulator.units import format_quantity
 from simulator.workload import Routing, Workload
-
-
-def chip_sheet(chip: Chip, width: int = WIDTH) -> str:
-    """What a chip has: compute rates by dtype, memories, masters, and what is uncertain about them."""
-    numbers = numbers_of(chip)
-    facts = [
-        ("process", chip.process),
-        ("technology", chip.technology or "none"),
-        ("accelerator", chip.accelerator),
-        ("usual runtime", chip.usual_runtime),
-    ]
-    if chip.dram.device is not None:
-        facts.append(("memory", _memory_text(chip.dram)))
-    parts: list[RenderableType] = [heading_line(chip.name, chip.title), pairs(facts)]
-    overall = {path: number for path, number in numbers.items() if path in {"die_area", "power"}}
-    if overall:
-        parts.append(number_table("Whole chip", overall, {"die_area": "area of the die", "power": "power"}))
-    for name, cluster in chip.clusters.items():
-        parts += [_cluster_table(name, numbers), _rate_table(name, cluster, numbers)]
-    parts += [_memory_table(chip, numbers), _master_table(chip, numbers)]
-    for name in chip.links:
-        labels = {f"links.{name}.bandwidth": "bandwidth and direction", f"links.{name}.latency": "latency"}
-        parts.append(number_table(f"Link {name}", numbers, labels))
-    parts.append(number_table("Host", numbers, {"host.clock": "clock"}))
-    parts += rest_of_die_tables(chip, numbers)
-    return rendered([*parts, uncertain_list(numbers)], width)
 
 
 def runtime_sheet(runtime: Runtime, width: int = WIDTH) -> str:
@@ -167,9 +139,9 @@ def key_figure(spec: Spec) -> str:
     """One figure that says most about an object, for a list."""
     figure = ""
     if isinstance(spec, Chip):
-        dtype, rate = max(_dense_rates(spec.cluster, "native").items(), key=lambda item: item[1])
+        dtype, rate = max(dense_rates(spec.cluster, "native").items(), key=lambda item: item[1])
         peak = format_quantity(spec.dram.peak_bytes_per_s, "B/s", DIGITS)
-        figure = f"{_rate(rate, dtype)} {dtype} dense, DRAM {peak}"
+        figure = f"{rate_text(rate, dtype)} {dtype} dense, DRAM {peak}"
     elif isinstance(spec, Memory):
         figure = f"{spec.channel_bits} bit at {spec.usual_rate / 1e6:,g} MT/s, {spec.banks} banks"
     elif isinstance(spec, Runtime):
@@ -198,17 +170,6 @@ def list_sheet(heading: str, rows: Iterable[tuple[str, str, str]], width: int = 
 # numbers ---------------------------------------------------------------------------------------------------------
 
 
-def _dense_rates(cluster: Cluster, path: str) -> dict[Dtype, float]:
-    """Operations per second of all clusters by dtype; a multiply-accumulate is two operations."""
-    rates = {dtype: cluster.macs_per_second(path, dtype) for dtype in cluster.matrix[path].macs_per_cycle}
-    return {dtype: 2 * rate for dtype, rate in rates.items() if rate is not None}
-
-
-def _rate(operations_per_s: float, dtype: Dtype) -> str:
-    unit = "OPS" if dtype.startswith("int") else "FLOPS"
-    return format_quantity(operations_per_s, unit, DIGITS)
-
-
 def _optional(value: float | None, unit: str) -> str:
     return "none" if value is None else format_quantity(value, unit, DIGITS)
 
@@ -222,87 +183,6 @@ def _joined(numbers: Sequence[Number]) -> str:
 
 
 # tables ----------------------------------------------------------------------------------------------------------
-
-
-def _cluster_table(name: str, numbers: Mapping[str, Number]) -> Table:
-    start = f"clusters.{name}"
-    labels = {
-        f"{start}.count": "clusters",
-        f"{start}.clock": "clock",
-        f"{start}.vector.lanes": "vector lanes of one cluster",
-        f"{start}.vector.special_per_cycle": "special functions per cycle of one cluster",
-        f"{start}.sram.capacity": "local SRAM of one cluster",
-        f"{start}.sram.port": "its port",
-    }
-    return number_table(f"Clusters {name}", numbers, labels)
-
-
-def _rate_table(name: str, cluster: Cluster, numbers: Mapping[str, Number]) -> Table:
-    table = new_table(
-        f"Matrix rates of {name}, dense: 2 * MAC * clusters * clock",
-        "path", "dtype", "tile m, n, k", "MAC/cycle/cluster >", "status", "source", "rate >",
-    )  # fmt: skip
-    for path, matrix in cluster.matrix.items():
-        tile = ", ".join(f"{size.value:g}" for size in (matrix.tile_m, matrix.tile_n, matrix.tile_k))
-        for dtype, rate in _dense_rates(cluster, path).items():
-            number = numbers[f"clusters.{name}.matrix.{path}.macs_per_cycle.{dtype}"]
-            table.add_row(path, dtype, tile, number.text, number.status, number.source, _rate(rate, dtype))
-    return table
-
-
-def _memory_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
-    labels = {f"sram.{name}.capacity": f"shared SRAM {name}, capacity" for name in chip.sram}
-    labels |= {"noc.bandwidth": "NoC, peak", "noc.sustained_fraction": "NoC, sustained of peak"}
-    labels |= {
-        "dram.width_bits": f"{chip.dram.type}, data pins",
-        "dram.rate": f"{chip.dram.type}, rate per pin",
-        "dram.capacity": f"{chip.dram.type}, capacity",
-        "dram.sustained_fraction": f"{chip.dram.type}, sustained of peak",
-        "dram.controller_fraction": f"{chip.dram.type}, sustained of the ceiling of its timing",
-        "dram.drain_bursts": f"{chip.dram.type}, bursts written before it reads again",
-    }
-    table = number_table("Memory", numbers, labels)
-    if chip.noc is not None:
-        status = worst_status([chip.noc.bandwidth.status, chip.noc.sustained_fraction.status])
-        sustained = format_quantity(chip.noc.sustained_bytes_per_s, "B/s", DIGITS)
-        table.add_row("NoC, sustained", sustained, status, "peak * sustained of peak")
-    dram = chip.dram
-    peak_status = worst_status([dram.width_bits.status, dram.rate.status])
-    peak = format_quantity(dram.peak_bytes_per_s, "B/s", DIGITS)
-    table.add_row("DRAM, peak", peak, peak_status, "pins / 8 * rate")
-    sustained = format_quantity(dram.sustained_bytes_per_s, "B/s", DIGITS)
-    status = worst_status([peak_status, dram.reached_fraction.status])
-    how = "peak * sustained of peak" if dram.controller_fraction is None else "peak * ceiling * sustained of it"
-    table.add_row("DRAM, sustained", sustained, status, how)
-    return table
-
-
-def _memory_text(dram: Dram) -> str:
-    """The device of a DRAM and the condition in which it runs."""
-    assert dram.device is not None
-    condition = dram.condition
-    ecc = "no ECC" if condition.ecc == "none" else f"{condition.ecc} ECC"
-    return f"{dram.device.name}, {condition.refresh} refresh, {ecc}, {condition.temperature_c:g} C"
-
-
-def _master_table(chip: Chip, numbers: Mapping[str, Number]) -> Table:
-    table = new_table(
-        "Masters of the DRAM", "name", "weight >", "least share >", "largest share >", "rate cap >", "status"
-    )
-    for name, master in chip.masters.items():
-        cap = numbers.get(f"masters.{name}.rate_cap")
-        shares = (f"{master.weight:g}", f"{master.minimum_share:g}", _largest_text(master))
-        table.add_row(name, *shares, cap.text if cap else "none", cap.status if cap else "")
-    return table
-
-
-def _largest_text(master: Master) -> str:
-    """The largest share of a master, whether it is soft, and its budget."""
-    soft = " soft" if master.limit == "soft" and master.maximum_share < 1 else ""
-    if master.budget is None:
-        return f"{master.maximum_share:g}{soft}"
-    size, period = format_quantity(master.budget.size, "B"), format_quantity(master.budget.period, "s")
-    return f"{master.maximum_share:g}{soft}, {size} in {period}"
 
 
 def _component_table(workload: Workload) -> Table:

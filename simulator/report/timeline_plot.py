@@ -20,7 +20,7 @@ from simulator.metrics.latency import release_latency
 from simulator.metrics.utilization import channel_use, unit_use
 from simulator.ppa.power import Meter, PowerTrack
 from simulator.program.capacity import Steps, channel_steps
-from simulator.program.program import Ints
+from simulator.program.program import Ints, role_of
 from simulator.report.frame_row import FrameRow
 from simulator.report.style import (
     COLOURS,
@@ -224,11 +224,9 @@ def _draw_power(axes: Axes, power: PowerTrack, window: _Window, most_w: float) -
 
 
 def _shown_channel(timeline: Timeline) -> int:
-    """The channel named dram, or the busiest."""
-    names = timeline.program.resources.channel_names
-    if "dram" in names:
-        return names.index("dram")
-    return int(np.argmax([use.utilization for use in channel_use(timeline)]))
+    """The DRAM, of several dies the busiest; without one the busiest channel."""
+    is_dram = [role_of(name) == "dram" for name in timeline.program.resources.channel_names]
+    return max(range(len(is_dram)), key=lambda channel: (is_dram[channel], channel_use(timeline)[channel].utilization))
 
 
 def _draw_memories(axes: Axes, timeline: Timeline, window: _Window) -> None:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
+from simulator.metrics.parts import COMPUTE, CONVERSION, DRAM, LAUNCH, LINK, NOC, ROUTING, SRAM, SWITCH, VECTOR
 from simulator.simulation.result import Result
 from simulator.units import format_quantity, ticks_to_seconds
 
-RESOURCE = {
-    "weights": "DRAM bandwidth",
-    "kv cache": "DRAM bandwidth",
-    "activations": "DRAM bandwidth",
-    "contention": "DRAM bandwidth",
-    "matrix": "the matrix engine",
-    "vector": "the vector engine",
-    "conversion": "the vector engine",
-    "launch": "kernel launches",
-    "host": "the host that enqueues kernels",
-    "queue": "work of other streams",
-    "wait": "earlier frames of the stream",
+_RESOURCE: Final = {
+    COMPUTE: "the matrix engine",
+    DRAM: "DRAM bandwidth",
+    NOC: "the bandwidth of the NoC",
+    SRAM: "the bandwidth of shared SRAM",
+    VECTOR: "the vector engine",
+    LAUNCH: "kernel launches",
+    CONVERSION: "conversion between formats",
+    ROUTING: "the routing unit",
+    SWITCH: "mode switches",
+    LINK: "the link between dies",
 }
-"""The resource behind each cause of time."""
+"""The resource behind each part of a latency; other parts keep their names."""
 
 
 def deadline_sentence(result: Result) -> str:
@@ -50,15 +50,13 @@ def loss_sentence(result: Result) -> str:
 
 def limit_sentence(result: Result) -> str:
     """The resource that most of the frame's critical path went to, and the phase in which it costs most."""
-    shares = _by_resource(result.attribution.cause_ticks)
-    resource = max(shares, key=lambda name: shares[name])
-    in_phase = {
-        phase: _by_resource(causes).get(resource, 0) for phase, causes in result.attribution.phase_cause_ticks.items()
-    }
-    share = shares[resource] / max(1, result.frame.latency_ticks)
-    words = f"It is limited by {resource}: {100 * share:.0f} % of the frame's critical path"
+    parts, by_phase = result.attribution.part_ticks, result.attribution.phase_part_ticks
+    part = max(parts, key=lambda name: parts[name])
+    in_phase = {phase: ticks.get(part, 0) for phase, ticks in by_phase.items()}
+    share = parts[part] / max(1, result.frame.latency_ticks)
+    words = f"It is limited by {_RESOURCE.get(part, part)}: {100 * share:.0f} % of the frame's critical path"
     worst = max(in_phase, key=lambda name: in_phase[name])
-    if len(in_phase) > 1 and 2 * in_phase[worst] > shares[resource]:
+    if len(in_phase) > 1 and 2 * in_phase[worst] > parts[part]:
         words += f", most of it in {worst} ({format_quantity(ticks_to_seconds(in_phase[worst]), 's')})"
     return words + "."
 
@@ -88,14 +86,6 @@ def reach_sentence(result: Result) -> str | None:
     if matrix_s > deadline_s:
         words += f" Their matrix work alone takes {format_quantity(matrix_s, 's')}."
     return words
-
-
-def _by_resource(cause_ticks: Mapping[str, int]) -> dict[str, int]:
-    ticks: dict[str, int] = {}
-    for cause, count in cause_ticks.items():
-        resource = RESOURCE.get(cause, cause)
-        ticks[resource] = ticks.get(resource, 0) + int(count)
-    return ticks
 
 
 def _matrix_seconds(result: Result) -> float:

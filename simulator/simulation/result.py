@@ -23,7 +23,7 @@ from simulator.ppa.area import area_of
 from simulator.ppa.cost import cost_of
 from simulator.ppa.energy import numbers_used
 from simulator.ppa.power import FrameEnergy, Meter
-from simulator.program import NONE, Program
+from simulator.program import NONE, Program, role_of
 from simulator.simulation.modes import ModeGains, mode_gains
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.setup import Setup
@@ -104,9 +104,7 @@ class Result:
     def dram_bytes(self, channel_bytes: Sequence[int]) -> int:
         """Of bytes by channel, those that went over the DRAM: that of all dies, where there are several."""
         names = self.program.resources.channel_names
-        return sum(
-            int(moved) for name, moved in zip(names, channel_bytes, strict=True) if name.split(".")[-1] == "dram"
-        )
+        return sum(int(moved) for name, moved in zip(names, channel_bytes, strict=True) if role_of(name) == "dram")
 
     @cached_property
     def modes(self) -> ModeGains | None:

@@ -33,3 +33,8 @@ def test_parts_sum_to_the_latency_and_move_nothing_but_contention(program: Progr
         assert found["waiting for other masters"] <= causes["contention"]
         for unit in program.resources.unit_names:
             assert found[unit] == causes[unit]
+        assert sum(attribution.part_ticks.values()) == parts.latency_ticks
+        moved = Counter(attribution.part_ticks)
+        moved.subtract({part: ticks for part, ticks in found.items() if part != "waiting for other masters"})
+        assert all(ticks >= 0 for ticks in moved.values())
+        assert sum(moved.values()) == found["waiting for other masters"]

@@ -361,9 +361,9 @@ def slow_causes(timeline: Timeline, release: int, start_tick: int, stop_tick: in
         if tasks.route[task] != NONE:
             sole = sole_transfer_ticks(program, task, start) if len(program.changes) else None
             alone = min(end, start + (sole_duration_ticks(program)[task] if sole is None else sole))
-            narrowest = min(
-                resources.route(int(tasks.route[task])), key=lambda each: resources.channel_bytes_per_s[each]
-            )
+            route = int(tasks.route[task])
+            ways = zip(resources.route(route), resources.usage(route), strict=True)
+            _, narrowest = min((resources.channel_bytes_per_s[each] / usage, each) for each, usage in ways)
             name = resources.channel_names[narrowest]
         if tasks.cause[task] != NONE:
             name = program.labels.causes[tasks.cause[task]]

@@ -18,6 +18,7 @@ from simulator.chip import Chip
 from simulator.engine.compiled import CompiledEngine
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import Infeasible
+from simulator.explanation.parts import latency_parts
 from simulator.lowering.block import SWITCH
 from simulator.lowering.modes import passages_of, stages_of
 from simulator.program import NONE, DropPolicy
@@ -76,6 +77,17 @@ def test_a_message_takes_its_bytes_over_the_bandwidth_and_the_latency() -> None:
     assert end - start == (LOGITS_BYTES + 5 * TOKEN_BYTES + 1000) * NS
     assert result.attribution.phase_cause_ticks["decode"]["link"] == end - start
     assert "link" not in result.attribution.phase_cause_ticks["prefill"]
+
+
+def test_a_message_is_an_operation_of_its_own_and_no_part_names_a_die() -> None:
+    """Of the link 420 bytes and 1 us, as above; all that is loaded crosses the narrowest channel, the DRAM of a die."""
+    result = run(pair(), stream("one", ACROSS))
+    parts = latency_parts(result.timeline, result.frame.release, ReferenceEngine())
+    (message,) = [item for item in parts.items if "link" in item.part_ticks]
+    assert (message.phase, message.operation) == ("decode", "decode.link")
+    assert message.part_ticks == {"link": (LOGITS_BYTES + 5 * TOKEN_BYTES + 1000) * NS}
+    assert "DRAM" in parts.part_ticks
+    assert not any("." in part for part in (*parts.part_ticks, *result.attribution.part_ticks))
 
 
 def test_phases_on_other_dies_take_what_they_take_on_one_plus_the_message() -> None:

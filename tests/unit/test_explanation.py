@@ -10,9 +10,9 @@ import pytest
 import simulator
 from simulator import Explanation, Result
 from simulator.catalog import Catalog
-from simulator.explanation.levers import levers_of
+from simulator.explanation.levers import Change, Lever, levers_of
 from simulator.explanation.sensitivity import Sensitivity
-from simulator.sourced import noted_range, sourced_numbers, units_of
+from simulator.sourced import Sourced, noted_range, sourced_numbers, units_of
 
 ENDLESS = {
     "clusters.npu.matrix.native.macs_per_cycle.fp16": 1e18,
@@ -254,6 +254,14 @@ def test_a_guess_with_a_range_is_simulated_at_both_ends(tiny_catalogue: Any) -> 
     assert (bar.low.value, bar.high.value) == (0.2, 0.8)
     assert bar.low.latency_ticks == pytest.approx(2 * base, abs=room)
     assert bar.high.latency_ticks == pytest.approx(base / 2, abs=room)
+
+
+@pytest.mark.parametrize(("present", "to", "gain"), [(10.0, 0.0, 0.1), (0.0, 10.0, 0.0)])
+def test_a_number_that_goes_to_zero_saves_a_fifth_of_all_that_it_costs(present: float, to: float, gain: float) -> None:
+    """100 ticks become 50, so a fifth of the number is worth 10 of 100; a fifth of a zero is worth nothing."""
+    number = Sourced(value=present, source="me", status="assumed")
+    bar = Sensitivity(Lever("chip", "latency", number, "s"), Change(to, 50), Change(2 * present, 100), 100, 0)
+    assert bar.gain_fraction == pytest.approx(gain)
 
 
 def test_every_range_of_the_catalogue_is_read() -> None:

@@ -57,6 +57,25 @@ def test_a_transfer_without_a_cause_counts_under_its_narrowest_channel():
     assert attribute(ReferenceEngine().run(builder.build()), 0).cause_ticks == {"noc": 6_000}
 
 
+def test_a_transfer_belongs_to_the_channel_that_gives_it_the_fewest_bytes_and_to_no_die():
+    # The first crosses a DRAM of 2 GB/s, of which a byte takes 4: 0.5 GB/s, less than the NoC's 1 GB/s. The second
+    # takes 1 of it, so the NoC is narrower. 3 B are 6 ns, then 3 ns.
+    builder = ProgramBuilder()
+    builder.channel("die1.dram", bytes_per_s=2e9)
+    builder.channel("die1.noc", bytes_per_s=1e9)
+    first = builder.transfer(["die1.noc", "die1.dram"], size_bytes=3, usage=(1.0, 4.0))
+    builder.transfer(["die1.noc", "die1.dram"], size_bytes=3, after=[first])
+    program = builder.build()
+    timeline = ReferenceEngine().run(program)
+    assert attribute(timeline, 0).cause_ticks == {"die1.dram": 6_000, "die1.noc": 3_000}
+    assert attribute(timeline, 0).part_ticks == {"DRAM": 6_000, "NoC": 3_000}
+
+
+def test_by_part_a_slowed_load_is_the_channels_and_a_queue_is_that_of_other_releases():
+    attribution = attribute(ReferenceEngine().run(two_streams().build()), 0)
+    assert attribution.part_ticks == {"waiting for other releases": 15_000, "DRAM": 15_000, "npu": 4_000}
+
+
 def test_time_before_admission_is_wait():
     # Two releases, 5 ns apart, of a job of 10 ns: the second waits for 5 ns.
     builder = machine()

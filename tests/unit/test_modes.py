@@ -18,6 +18,7 @@ from simulator.chip import Chip, IntensityRule
 from simulator.engine.compiled import CompiledEngine
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import SpecError
+from simulator.explanation.parts import latency_parts
 from simulator.graph import build_graph
 from simulator.lowering import Demand, lower
 from simulator.lowering.modes import by_order, by_rule
@@ -177,6 +178,12 @@ def test_a_switch_takes_its_latency_and_the_time_of_what_is_kept_from_then_on() 
     }
     in_switch = {name: causes.get("switch", 0) / NS for name, causes in changing.attribution.phase_cause_ticks.items()}
     assert in_switch == {"prefill": LATENCY_NS, "decode": LATENCY_NS + moved}
+    items = latency_parts(changing.timeline, changing.frame.release, ReferenceEngine()).items
+    switches = {item.operation: dict(item.part_ticks) for item in items if "switch" in item.part_ticks}
+    assert switches == {
+        "prefill.switch": {"switch": LATENCY_NS * NS},
+        "decode.switch": {"switch": (LATENCY_NS + moved) * NS},
+    }
 
 
 def test_kv_that_the_new_mode_does_not_keep_is_stored_before_the_switch() -> None:

@@ -123,6 +123,16 @@ def test_rates_of_the_picture_are_those_granted():
     assert np.allclose(granted.values, np.where(is_loading, 1.0, 0.0))
 
 
+def test_of_several_dies_the_picture_shows_the_dram_that_moves_most():
+    """Nothing moves in the first DRAM, and the NoC is no DRAM, busy as it is."""
+    builder = ProgramBuilder()
+    for name, bytes_per_s in (("die0.dram", 1e9), ("die1.dram", 1e9), ("die1.noc", 0.5e9)):
+        builder.channel(name, bytes_per_s=bytes_per_s)
+    builder.transfer(["die1.noc", "die1.dram"], size_bytes=1_000_000)
+    figure = timeline_figure(ReferenceEngine().run(builder.build()), title="dies")
+    assert [axes.get_ylabel() for axes in figure.axes if "GB/s" in axes.get_ylabel()] == ["die1.dram\n(GB/s)"]
+
+
 def test_memory_of_the_picture_is_the_share_that_is_occupied():
     """4 of 16 MiB from the start of each load to the end of its compute: without a break."""
     figure = timeline_figure(run_frames(), title="memory")
@@ -228,6 +238,21 @@ def test_block_diagram_shows_every_group_and_every_share():
     assert [text for text in texts if "clusters at" in text] == [
         "gpu: 20 clusters at 1.575 GHz", "dla: 20 clusters at 1.575 GHz"]  # fmt: skip
     assert "isp\nat most 30 %" in texts
+
+
+def test_block_diagram_shows_routing_unit_modes_dies_partitions_and_what_sram_keeps():
+    texts = texts_of(block_diagram_figure(load_chip("hypo-moe")))
+    assert {"routing unit\nkeeps experts: static", "experts: ~192 MiB, shared\nkeeps experts 192 MiB"} <= set(texts)
+    assert "npu: ~24 clusters at ~1.4 GHz; modes prefill, decode" in texts_of(
+        block_diagram_figure(load_chip("hypo-phase"))
+    )
+    pair = load_chip("dual-m100").with_values({
+        "partitions": {"driving": {"clusters": 32}, "cabin": {"clusters": 12}}, "sram.ccb.kv_store": "8 MiB"
+    })  # fmt: skip
+    texts = texts_of(block_diagram_figure(pair))
+    assert any("one of 2 dies" in text for text in texts)
+    assert "npu: 48 clusters at ~1.6 GHz; partitions driving (32), cabin (12)" in texts
+    assert "ccb: 32 MiB, shared\nkeeps KV 8 MiB" in texts
 
 
 DRAWERS = {

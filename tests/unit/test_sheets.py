@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from simulator.catalog import FOLDER, Catalog, Kind
-from simulator.chip import Memory
+from simulator.chip import Chip, Memory
 from simulator.report import sheets
+from simulator.report.chip_sheet import chip_sheet
 from simulator.report.memory_sheet import memory_sheet
 from simulator.report.scenario_sheet import scenario_sheet
 from simulator.report.sheet_parts import numbers_of, worst_status
@@ -25,6 +26,8 @@ def sheet(spec: Any, width: int = 100) -> str:
         return memory_sheet(spec, width)
     if isinstance(spec, Scenario):
         return scenario_sheet(spec, width)
+    if isinstance(spec, Chip):
+        return chip_sheet(spec, width)
     draw: Callable[..., str] = getattr(sheets, f"{type(spec).__name__.lower()}_sheet")
     return draw(spec, width)
 
@@ -65,6 +68,53 @@ def test_derived_figures_of_a_chip_are_those_of_its_numbers(tiny_catalogue: Any)
     assert "LPDDR5, capacity 8 GB datasheet me" in found
     assert "local SRAM of one cluster 1 MiB datasheet me" in found
     assert "cpu 0.5 0 1 none" in found
+
+
+def above_the_list(chip: Chip, width: int = 100) -> list[str]:
+    """The rows of a chip's sheet without the list of uncertain numbers."""
+    return rows(chip_sheet(chip, width).partition("\nUncertain: ")[0])
+
+
+@pytest.mark.parametrize("name", ["hypo-phase", "dual-m100", "hypo-moe"])
+def test_what_a_chip_is_re_configured_with_and_routed_by_is_above_the_list_of_uncertain_numbers(name: str) -> None:
+    """Every number of modes, routing unit, links and SRAM ports has its value in a table."""
+    chip = Catalog().load_chip(name)
+    cells = " ".join(above_the_list(chip))
+    for path, number in numbers_of(chip).items():
+        if path.startswith(("reconfiguration.", "routing.", "links.", "sram.")) and ".tile_" not in path:
+            assert number.text in cells, path
+
+
+def test_the_sheet_of_a_chip_says_how_modes_are_chosen_and_what_they_change() -> None:
+    found = above_the_list(Catalog().load_chip("hypo-phase"))
+    assert "time to change the mode 10 µs assumed assumption" in found
+    assert (
+        "Modes: prefill, decode. A phase with at least 100 FLOP/B of DRAM traffic runs in prefill, others in decode; a"
+        in " ".join(found)
+    )
+    assert "shared in prefill 100 %" in found
+    assert "shared in decode 10 % 50 % 40 %" in found
+    # 24 clusters * 2048 MAC * 2 operations * 1.4 GHz, as in the other mode
+    assert "native fp16 4, 128, 4 2,048 assumed assumption 137.6 TFLOPS" in found
+
+
+def test_the_sheet_of_a_chip_says_which_phase_an_order_puts_in_which_mode() -> None:
+    chip = Catalog().load_chip("hypo-phase", {"reconfiguration.order": {"prefill": "prefill", "decode": "decode"},
+                                              "reconfiguration.rule": None})  # fmt: skip
+    text = " ".join(above_the_list(chip))
+    assert "By phase: prefill in prefill, decode in decode; others as the phase before." in text
+
+
+def test_the_sheet_of_a_chip_shows_dies_partitions_kv_store_and_the_routing_unit() -> None:
+    assert "Dies: 2, each with all of this, joined by the link c2c." in above_the_list(Catalog().load_chip("dual-m100"))
+    moe = above_the_list(Catalog().load_chip("hypo-moe"))
+    assert {"gather 2,048 B/cycle assumed assumption", "experts that it keeps static"} <= set(moe)
+    chip = Catalog().load_chip("mach-m100", {"partitions": {"driving": {"clusters": 32}, "cabin": {"clusters": 12}},
+                                             "sram.ccb.kv_store": "8 MiB", "sram.ccb.kv_sinks": 4})  # fmt: skip
+    found = above_the_list(chip)
+    assert "driving 32 66.7 %" in found  # of 48
+    assert "cabin 12 25 %" in found
+    assert "ccb rest 8 MiB 4 tokens" in found
 
 
 def test_brackets_are_text_and_not_markup(tiny_catalogue: Any) -> None:

@@ -19,6 +19,20 @@ def test_prefill_of_weights_that_are_converted_is_limited_by_the_matrix_engine()
     assert ", most of it in prefill (" in limit_sentence(result)
 
 
+def test_transfers_through_a_port_narrower_than_the_dram_are_limited_by_the_noc() -> None:
+    """The NoC port of Mach M100 sustains less than its DRAM, so it is the narrowest channel of all that is loaded."""
+    chip = simulator.load_chip("mach-m100")
+    assert chip.noc is not None
+    assert chip.noc.sustained_bytes_per_s < chip.dram.sustained_bytes_per_s
+    result = simulator.run(chip, "llama2-7b", precision="w4a16", prompt_tokens=8, decode_tokens=2)
+    assert limit_sentence(result).startswith("It is limited by the bandwidth of the NoC: ")
+
+
+def test_experts_are_loaded_from_the_dram() -> None:
+    """No single cause of this run but the experts is large; with weights and KV cache they are the time of the DRAM."""
+    assert limit_sentence(simulator.run_scenario("olmoe-thor")).startswith("It is limited by DRAM bandwidth: ")
+
+
 def test_a_deadline_that_is_met_needs_no_advice() -> None:
     assert reach_sentence(simulator.run("thor-t5000", "qwen3-0.6b", prompt_tokens=8, decode_tokens=1)) is None
 
