@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from simulator.engine.select import EngineName, engine_named
-from simulator.explanation.advice import Advice, Reach, advice
+from simulator.explanation.advice import Advice, Reach
+from simulator.explanation.find_advice import find_advice
 from simulator.explanation.levers import Change, Lever, Variants, levers_of
 from simulator.explanation.parts import LatencyParts, latency_parts
 from simulator.explanation.sensitivity import STEP, Sensitivity, over_ranges, tornado
 from simulator.simulation.result import Result
-from simulator.sourced import noted_range
 from simulator.units import ticks_to_seconds
 
 SCHEMA: Final = "roadline.explain/1"
@@ -32,17 +32,23 @@ class Explanation:
     result: Result
     parts: LatencyParts
     tornado: tuple[Sensitivity, ...]
-    """The numbers that change the latency when 20 % smaller or larger, the largest swing first."""
+    """The numbers that change the latency when 20 % smaller or larger, the largest gain per 20 % first."""
     no_effect: tuple[Lever, ...]
     """The numbers that do not."""
     fixed: tuple[Lever, ...]
     """The numbers that no rule of the specs lets change by so little."""
+    not_varied: tuple[Lever, ...]
+    """Chosen numbers that are zero: a fifth of them is nothing."""
     ranges: tuple[Sensitivity, ...]
     """Numbers whose notes give a range that changes the latency, at the ends of it, the largest swing first."""
     advice: Advice | None
     """None if no number saves anything."""
     num_simulated: int
     """Simulations beside that of the run."""
+
+    def __repr__(self) -> str:
+        advice = "nothing saves" if self.advice is None else f"{self.advice.best.lever.name} buys most"
+        return f"<Explanation of {self.result!r}: {advice}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
@@ -71,6 +77,7 @@ class Explanation:
             "tornado": [_sensitivity_dict(item) for item in self.tornado],
             "no_effect": [lever.name for lever in self.no_effect],
             "fixed": [lever.name for lever in self.fixed],
+            "not_varied": [lever.name for lever in self.not_varied],
             "ranges": [_sensitivity_dict(item) for item in self.ranges],
             "advice": None if self.advice is None else _advice_dict(self.advice),
         }  # fmt: skip
@@ -79,18 +86,20 @@ class Explanation:
 def explain(result: Result, *, engine: EngineName = "auto", progress: Progress | None = None) -> Explanation:
     """Why the slowest frame of a run took as long as it did.
 
-    Every sourced number of the chip, the runtime and the background traffic is changed by 20 % both ways, each time
-    in a simulation of its own.
+    Every number of the chip, the runtime and the background traffic, sourced or chosen, is changed by 20 % both ways,
+    each time in a simulation of its own.
 
     Args:
         result: a finished run.
         engine: which engine simulates; `auto` takes the quickest there is.
-        progress: called after every number with how many are done and how many there are.
+        progress: called at first and after every number with how many are done and how many there are.
     """
     chosen = engine_named(engine)
-    levers, variants = levers_of(result.setup), Variants(result, chosen)
-    total = len(levers) + sum(noted_range(lever.number, lever.unit) is not None for lever in levers)
-    done = 0
+    variants, found = Variants(result, chosen), levers_of(result.setup)
+    not_varied = tuple(lever for lever in found if lever.source is None and lever.value == 0)
+    levers = [lever for lever in found if lever not in not_varied]
+    total = len(levers) + sum(lever.noted_ends is not None for lever in levers)
+    done = -1
 
     def on_lever() -> None:
         nonlocal done
@@ -98,9 +107,13 @@ def explain(result: Result, *, engine: EngineName = "auto", progress: Progress |
         if progress is not None:
             progress(done, total)
 
+    on_lever()
+
     bars = tornado(levers, variants, on_lever)
     ranges = over_ranges(levers, variants, on_lever)
-    best = advice(result, bars, variants, chosen)
+    best = find_advice(result, bars, variants, chosen)
+    if best is not None:  # of gains that are nearly equal, the table begins with the one that the advice names
+        bars.sort(key=lambda item: item is not best.best)
     fixed = {item.lever.name for item in bars if item.is_fixed}
     idle = {item.lever.name for item in bars if not item.has_effect} - fixed
     return Explanation(
@@ -109,6 +122,7 @@ def explain(result: Result, *, engine: EngineName = "auto", progress: Progress |
         tornado=tuple(item for item in bars if item.has_effect),
         no_effect=tuple(lever for lever in levers if lever.name in idle),
         fixed=tuple(lever for lever in levers if lever.name in fixed),
+        not_varied=not_varied,
         ranges=tuple(ranges),
         advice=best,
         num_simulated=variants.num_simulated,
@@ -122,9 +136,9 @@ def _seconds(ticks: Mapping[str, int]) -> dict[str, float]:
 def _sensitivity_dict(item: Sensitivity) -> dict[str, Any]:
     lever = item.lever
     return {
-        "number": lever.name, "owner": lever.owner, "unit": lever.unit, "value": lever.number.value,
-        "status": lever.number.status, "low": _change_dict(item.low), "high": _change_dict(item.high),
-        "gain_fraction": item.gain_fraction,
+        "number": lever.name, "owner": lever.owner, "unit": lever.unit, "value": lever.value,
+        "status": lever.status, "range": lever.noted_ends, "low": _change_dict(item.low),
+        "high": _change_dict(item.high), "gain_fraction": item.gain_fraction,
     }  # fmt: skip
 
 
@@ -137,16 +151,19 @@ def _change_dict(change: Change) -> dict[str, Any]:
 def _advice_dict(advice: Advice) -> dict[str, Any]:
     of_chip = advice.best_of_chip
     return {
+        "text": advice.text,
         "number": advice.best.lever.name,
         "owner": advice.best.lever.owner,
         **_change_dict(advice.best.better),
         "gain_fraction": advice.best.gain_fraction,
         "equals": list(advice.equals),
         "best_of_chip": None if of_chip is None else _sensitivity_dict(of_chip),
+        "larger_steps": [_sensitivity_dict(item) for item in advice.larger_steps],
         "limited_by": advice.limited_by,
         "limited_fraction": advice.limited_fraction,
         "meets_deadline": advice.is_in_time,
         "reaches": [_reach_dict(reach) for reach in advice.reaches],
+        "spares": [_sensitivity_dict(item) for item in advice.spares],
     }
 
 

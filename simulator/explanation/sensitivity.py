@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.explanation.levers import Change, Lever, Variants
-from simulator.sourced import noted_range
 
 STEP: Final = 0.2
 """By how much of itself a number is changed."""
@@ -39,7 +38,7 @@ class Sensitivity:
     @property
     def is_fixed(self) -> bool:
         """Whether no other value near it was allowed; a zero, of which any fraction is zero, is not meant."""
-        present = self.lever.number.value
+        present = self.lever.value
         return present != 0 and self.low.value == self.high.value == present
 
     @property
@@ -55,7 +54,7 @@ class Sensitivity:
         a value ratio w has the latency ratio r ** (log w / log v). One that could only change by less is not
         extrapolated. A number that went to zero has no ratio: a fifth of it counts as a fifth of what all of it saves.
         """
-        change, present = self.better, self.lever.number.value
+        change, present = self.better, self.lever.value
         ticks = _ticks(change, self.base_ticks)
         if ticks >= self.base_ticks or present == 0:
             return 0.0
@@ -67,30 +66,28 @@ class Sensitivity:
 
 
 def tornado(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], None]) -> list[Sensitivity]:
-    """Every lever a fifth smaller and larger, the largest swing first."""
+    """Every lever a fifth smaller and larger, largest gain per fifth first, of equal gains the largest swing."""
     found = []
     for lever in levers:
-        low, high = (factor * lever.number.value for factor in (1 - STEP, 1 + STEP))
-        found.append(_between(lever, low, high, variants))
+        low, high = (variants.change(lever, factor * lever.value) for factor in (1 - STEP, 1 + STEP))
+        found.append(_sensitivity(lever, low, high, variants))
         on_lever()
-    return _by_swing(found)
+    return sorted(found, key=lambda item: (-item.gain_fraction, -item.swing_ticks))
 
 
 def over_ranges(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], None]) -> list[Sensitivity]:
     """Every lever whose note gives a range, at the ends of it, the largest swing first; only those with an effect."""
     found = []
     for lever in levers:
-        ends = noted_range(lever.number, lever.unit)
-        if ends is not None:
-            found.append(_between(lever, *ends, variants))
+        if lever.noted_ends is not None:
+            low, high = (variants.change_to(lever, end) for end in lever.noted_ends)
+            found.append(_sensitivity(lever, low, high, variants))
             on_lever()
     return [item for item in _by_swing(found) if item.has_effect]
 
 
-def _between(lever: Lever, low: float, high: float, variants: Variants) -> Sensitivity:
-    return Sensitivity(
-        lever, variants.change(lever, low), variants.change(lever, high), variants.base_ticks, variants.rounding_ticks
-    )
+def _sensitivity(lever: Lever, low: Change, high: Change, variants: Variants) -> Sensitivity:
+    return Sensitivity(lever, low, high, variants.base_ticks, variants.rounding_ticks)
 
 
 def _by_swing(found: Iterable[Sensitivity]) -> list[Sensitivity]:

@@ -9,12 +9,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from simulator.explanation.advice import Advice, Reach
+from simulator.explanation.advice import is_near, longer
 from simulator.explanation.explain import Explanation
-from simulator.explanation.levers import Change, Lever
+from simulator.explanation.levers import Change
 from simulator.explanation.parts import PathItem
 from simulator.explanation.sensitivity import STEP, Sensitivity
-from simulator.report.sheet_parts import WIDTH, new_table, rendered, value_text
+from simulator.report.sheet_parts import WIDTH, new_table, rendered
 from simulator.report.verdict import deadline_sentence
 from simulator.units import format_quantity, ticks_to_seconds
 
@@ -25,7 +25,6 @@ MOST_ITEMS: Final = 8
 _SMALL: Final = f"{100 * SMALL_FRACTION:g} %"
 SMALL_SHARE: Final = 0.1
 """Parts of an operation below this share of it are not named."""
-OWNERS: Final = {"chip": "", "runtime": " (software)", "background": " (other traffic)"}
 
 
 def explain_sheet(explanation: Explanation, width: int = WIDTH) -> str:
@@ -44,11 +43,12 @@ def explain_sheet(explanation: Explanation, width: int = WIDTH) -> str:
         tables.append(_range_table(of_ranges, width))
     for table in tables if width < WIDTH else ():
         table.padding = 0
-    remarks = Text("\n".join(_remarks(explanation, small)))
+    remarks = Text("\n".join(_remarks(explanation, large, small)))
     parts: list[RenderableType] = [head, *tables[:3], remarks, *tables[3:]]
+    parts.extend(Text(line) for line in _reasons(explanation.ranges))
     if small_ranges:
         parts.append(Text(f"Ranges that change less than {_SMALL}: {_listed(small_ranges)}."))
-    return rendered([*parts, Text(advice_sentences(explanation))], width)
+    return rendered([*parts, Text(_advice_text(explanation))], width)
 
 
 def _part_table(explanation: Explanation) -> Table:
@@ -105,7 +105,7 @@ def _split(found: Iterable[Sensitivity]) -> tuple[list[Sensitivity], list[Sensit
 def _tornado_table(large: Iterable[Sensitivity], width: int) -> Table:
     percent = f"{100 * STEP:.0f} %"
     table = new_table(
-        f"The latency with each number {percent} smaller and larger",
+        f"The latency with each number {percent} smaller and larger, the largest gain per {percent} first",
         "number",
         "now >",
         f"-{percent} >",
@@ -113,7 +113,7 @@ def _tornado_table(large: Iterable[Sensitivity], width: int) -> Table:
     )
     for item in large:
         low, high = (_effect(item, change, factor) for change, factor in ((item.low, 1 - STEP), (item.high, 1 + STEP)))
-        present = _value(item.lever, item.lever.number.value)
+        present = item.lever.text(item.lever.value)
         table.add_row(_in_lines(item.lever.name, width - 53), present, low, high)
     return table
 
@@ -133,30 +133,35 @@ def _in_lines(path: str, columns: int) -> str:
 
 def _effect(item: Sensitivity, change: Change, factor: float) -> str:
     """By how much a change makes the latency longer, with the value that was set if that is not the one meant."""
-    present = item.lever.number.value
+    present = item.lever.value
     if change.value == present:
         return "at its limit"
-    effect = _longer(change, item.base_ticks)
-    is_as_meant = abs(change.value / (factor * present) - 1) < 1e-9
-    return effect if is_as_meant else f"at {_value(item.lever, change.value)}: {effect}"
+    effect = longer(change, item.base_ticks)
+    return effect if is_near(change.value, factor * present) else f"at {item.lever.text(change.value)}: {effect}"
 
 
-def _longer(change: Change, base_ticks: int) -> str:
-    if change.latency_ticks is None:
-        return "cannot run"
-    text = f"{100 * (change.latency_ticks / base_ticks - 1):+.1f} %"
-    return "0.0 %" if text in {"+0.0 %", "-0.0 %"} else text
-
-
-def _remarks(explanation: Explanation, small: Sequence[Sensitivity]) -> Iterable[str]:
+def _remarks(explanation: Explanation, large: Sequence[Sensitivity], small: Sequence[Sensitivity]) -> Iterable[str]:
     """What the table of numbers leaves out."""
     if small:
         yield f"Less than {_SMALL}: {_listed(small)}."
+    beyond = [
+        f"{item.lever.name} at {item.lever.text(change.value)} ({item.lever.range_text})"
+        for item in large for change in (item.low, item.high) if item.lever.is_beyond(change.value)
+    ]  # fmt: skip
+    if beyond:
+        yield f"Beyond the range of its note: {', '.join(beyond)}."
+    others = {item.lever.name for item in explanation.tornado} | {lever.name for lever in explanation.no_effect}
     if explanation.no_effect:
-        kept = {item.lever.name for item in explanation.tornado}
+        kept = {item.lever.name for item in explanation.tornado} | {lever.name for lever in explanation.not_varied}
         yield f"No effect: {', '.join(_folded([lever.name for lever in explanation.no_effect], kept))}."
+    if explanation.not_varied:
+        zeros = _folded([lever.name for lever in explanation.not_varied], others)
+        yield f"Zero, and so not varied: {', '.join(zeros)}."
+    if any(item.lever.giver and item.high.value > item.lever.giver.most for item in explanation.tornado):
+        yield "What a share of a split or a partition takes beyond what is free, the largest beside it gives."
     if explanation.fixed:
         yield f"Cannot be changed by so little: {', '.join(lever.name for lever in explanation.fixed)}."
+    yield from _reasons(explanation.tornado)
     base_ticks = explanation.parts.latency_ticks
     both = [item for item in explanation.tornado if _is_quicker_both_ways(item)]
     if both:
@@ -167,6 +172,14 @@ def _remarks(explanation: Explanation, small: Sequence[Sensitivity]) -> Iterable
                 f"{len(both)} of these numbers make the slowest frame quicker when smaller and when larger, by up to "
                 f"{100 * largest:.1f} %: frames then meet in other places. Smaller differences say little."
             )
+
+
+def _reasons(found: Iterable[Sensitivity]) -> Iterable[str]:
+    """Why values cannot run."""
+    for item in found:
+        for change in (item.low, item.high):
+            if change.latency_ticks is None:
+                yield f"{item.lever.name} at {item.lever.text(change.value)} cannot run: {change.short_reason}."
 
 
 def _listed(found: Iterable[Sensitivity]) -> str:
@@ -201,79 +214,17 @@ def _range_table(large: Iterable[Sensitivity], width: int) -> Table:
     for item in large:
         lever = item.lever
         table.add_row(
-            _in_lines(lever.name, width - 65), _value(lever, lever.number.value),
-            _span(_value(lever, item.low.value), _value(lever, item.high.value)),
-            _longer(item.low, item.base_ticks), _longer(item.high, item.base_ticks),
+            _in_lines(lever.name, width - 65), lever.text(lever.value),
+            lever.span_text(item.low.value, item.high.value),
+            longer(item.low, item.base_ticks), longer(item.high, item.base_ticks),
         )  # fmt: skip
     return table
 
 
-def _span(low: str, high: str) -> str:
-    """Such as "5 to 20 GB/s": the unit once where both have the same."""
-    amount, _, unit = low.partition(" ")
-    return f"{amount if high.endswith(f' {unit}') else low} to {high}"
-
-
-def advice_sentences(explanation: Explanation) -> str:
-    """Which change would buy most, how much, what limits then, and whether that meets the deadline."""
-    advice = explanation.advice
-    if advice is None:
+def _advice_text(explanation: Explanation) -> str:
+    if explanation.advice is None:
         return f"No number makes the frame quicker by being changed by {100 * STEP:.0f} %."
-    lever, change = advice.best.lever, advice.best.better
-    words = [
-        f"What would buy most is {lever.name}{OWNERS[lever.owner]}: {_value(lever, change.value)} instead of "
-        f"{_value(lever, lever.number.value)} {_saving(advice.best)}"
-    ]
-    if advice.equals:
-        words.append(f"As much by {', '.join(advice.equals)}.")
-    if advice.best_of_chip is not None:
-        chip = advice.best_of_chip
-        words.append(
-            f"Of the hardware it is {chip.lever.name}: {_value(chip.lever, chip.better.value)} {_saving(chip)}"
-        )
-    share = f"{100 * advice.limited_fraction:.0f} % of the frame"
-    words.append(f"Then {advice.limited_by} is the largest part, {share}.")
-    words.extend(_deadline_words(explanation, advice))
-    return " ".join(words)
-
-
-def _saving(item: Sensitivity) -> str:
-    """Such as "takes 145 ms off (-12.6 %): 1.01 s."."""
-    ticks = item.better.latency_ticks
-    assert ticks is not None  # it saves something
-    return f"takes {_time(item.base_ticks - ticks)} off ({_longer(item.better, item.base_ticks)}): {_time(ticks)}."
-
-
-def _deadline_words(explanation: Explanation, advice: Advice) -> Iterable[str]:
-    deadline_s = explanation.result.deadline_s
-    if deadline_s is None:
-        return
-    deadline = format_quantity(deadline_s, "s")
-    if not advice.reaches:
-        is_met_now = explanation.result.latency_s <= deadline_s
-        yield f"The deadline of {deadline} is met {'without it, too' if is_met_now else 'with it'}."
-        return
-    late = [reach for reach in advice.reaches if not reach.is_in_time]
-    if late:
-        first = late[0]
-        ticks = first.change.latency_ticks
-        took = "the frame cannot run" if ticks is None else f"it takes {_time(ticks)}"
-        yield f"Alone it cannot meet the deadline of {deadline}: with {_reached(first)}, {took}."
-        if late[1:]:
-            yield f"Nor can {' or '.join(reach.lever.name for reach in late[1:])}."
-    for reach in advice.reaches[len(late) :]:
-        name = reach.lever.name if late else "it"
-        yield f"To meet the deadline of {deadline} by {name} alone takes {_reached(reach)}."
-
-
-def _reached(reach: Reach) -> str:
-    """Such as "12.8 GT/s, 1.5 times what it is"."""
-    factor = reach.change.value / reach.lever.number.value
-    return f"{_value(reach.lever, reach.change.value)}, {factor:.3g} times what it is"
-
-
-def _value(lever: Lever, value: float) -> str:
-    return value_text(value, lever.unit)
+    return explanation.advice.text
 
 
 def _time(ticks: int) -> str:

@@ -12,7 +12,6 @@ from matplotlib.patches import Patch
 from simulator.explanation.explain import Explanation
 from simulator.explanation.levers import Change
 from simulator.explanation.sensitivity import STEP, Sensitivity
-from simulator.report.sheet_parts import value_text
 from simulator.report.style import (
     COLOURS,
     FAINT,
@@ -47,7 +46,7 @@ def draw_tornado(explanation: Explanation, path: str | os.PathLike[str]) -> None
 
 
 def tornado_figure(explanation: Explanation) -> Figure:
-    """Latency in milliseconds, a row per number, the largest swing on top; the values that were set at the ends."""
+    """Latency in milliseconds, a row per number, the largest gain per 20 % on top; at the ends the values set."""
     result, bars = explanation.result, explanation.tornado[:MOST_BARS]
     setup = result.setup
     subtitle = f"{setup.streams[0].workload.title} on {setup.chip.title}, runtime {setup.runtime.name}"
@@ -65,7 +64,7 @@ def tornado_figure(explanation: Explanation) -> Figure:
         figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.01, 0.895), ncols=2)
         hidden = len(explanation.tornado) - len(bars)
         if hidden:
-            note(figure, f"{hidden} more numbers change it by less")
+            note(figure, f"{hidden} more numbers buy less")
         settle(figure)
     return figure
 
@@ -77,8 +76,8 @@ def _title(explanation: Explanation) -> str:
         return f"No number alone makes the frame quicker than {latency}"
     better = advice.best.better
     took = format_quantity(ticks_to_seconds(better.latency_ticks or 0), "s")
-    value = value_text(better.value, advice.best.lever.unit)
-    return f"{advice.best.lever.name} buys most: {value} brings {latency} to {took}"
+    value = advice.best.lever.text(better.value)
+    return f"{advice.best.lever.name} buys most per {100 * STEP:.0f} %: {value} brings {latency} to {took}"
 
 
 def _draw_bar(axes: Axes, row: int, item: Sensitivity) -> None:
@@ -94,7 +93,7 @@ def _draw_bar(axes: Axes, row: int, item: Sensitivity) -> None:
     for change, _ in halves[:1] if is_one_sided else halves:
         end_ms = ends[change.value]
         if end_ms != base_ms or change.latency_ticks is None:
-            text = value_text(change.value, item.lever.unit)
+            text = item.lever.text(change.value)
             text += " cannot run" if change.latency_ticks is None else ""
             is_left = end_ms < base_ms
             axes.annotate(
