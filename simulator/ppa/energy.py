@@ -126,11 +126,10 @@ def energy_model(chip: Chip, technology: Technology) -> EnergyModel:
 def _far_share(chip: Chip) -> float:
     """The share of what is kept without a transfer that lies in a shared level, taken as that of the room.
 
-    What a level with a known port delivers is a transfer; beside it only what is kept locally is none. Where nothing is
-    kept locally it is what is written to that level.
+    What passes a port with a known figure is a transfer.
     """
     local = sum(chip.cluster.sram.kept_bytes(what) for what in LASTING) * chip.cluster.count.value
-    levels = [level for level in chip.sram.values() if not local or level.bandwidth is None]
+    levels = [level for level in chip.sram.values() if level.bandwidth is None]
     shared = sum(level.kept_bytes(what) for level in levels for what in LASTING)
     return shared / max(local + shared, 1.0)
 
