@@ -219,10 +219,10 @@ class Chip(Spec):
         return self.clusters[self.accelerator]
 
     @property
-    def cluster_in_modes(self) -> dict[str, Cluster]:
-        """That cluster group in each mode, by name; as the chip says it by the empty name."""
+    def in_modes(self) -> dict[str, Chip]:
+        """The chip in each of its modes by name, and as it is by the empty name."""
         modes = () if self.reconfiguration is None else self.reconfiguration.modes
-        return {"": self.cluster} | {name: self.in_mode(name).cluster for name in modes}
+        return {"": self} | {name: self.in_mode(name) for name in modes}
 
     def in_mode(self, name: str) -> Chip:
         """The chip in one of its modes, as a chip that has no other."""

@@ -64,6 +64,8 @@ class BlockTable:
     """Read from a shared SRAM level or written there."""
     early_bytes: Ints
     """Experts that are fetched some layers before."""
+    unmoved_bytes: Ints
+    """Read or written where it stays on the chip, without a transfer."""
     conversion_cycles: Floats
     matrix_cycles: Floats
     vector_cycles: Floats
@@ -143,8 +145,8 @@ def block_table(block: LoweredBlock, platform: Platform) -> BlockTable:
     works = block.works
     values = {
         name: [getattr(work, name) for work in works]
-        for name in ("flop", "loaded_bytes", "stored_bytes", "sram_bytes", "early_bytes", "conversion_cycles",
-                     "matrix_cycles", "vector_cycles", "routing_cycles")
+        for name in ("flop", "loaded_bytes", "stored_bytes", "sram_bytes", "early_bytes", "unmoved_bytes",
+                     "conversion_cycles", "matrix_cycles", "vector_cycles", "routing_cycles")
     }  # fmt: skip
     values["num_pieces"] = [num_pieces(work, platform) for work in works]
     values["waits_for_launch"] = [waits_for_launch(work, platform) for work in works]

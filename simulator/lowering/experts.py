@@ -48,6 +48,8 @@ class ExpertLoads(NamedTuple):
     """From DRAM, by the predictor."""
     near: Size
     """From a shared SRAM level: cached, or fetched there early."""
+    unmoved: Size
+    """The same without a port that limits."""
 
 
 def expert_traffic(
@@ -110,8 +112,9 @@ def expert_loads(
     if unit is not None and unit.prefetch is not None:
         early = smallest(touched - cached, operator.top_k) * matrix_bytes
         right = whole(unit.prefetch.hit_rate.value * early)
-    near = whole(platform.far_share("experts") * (cached * matrix_bytes + right))
-    return ExpertLoads((touched - cached) * matrix_bytes - right, early, near)
+    there = cached * matrix_bytes + right
+    near = whole(platform.far_share("experts") * there)
+    return ExpertLoads((touched - cached) * matrix_bytes - right, early, near, there - near)
 
 
 def reserved_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, *, has_trace: bool) -> int:

@@ -64,7 +64,7 @@ class KernelWork:
     sram_bytes: Size = 0
     """Weights, KV cache and experts read from a shared SRAM level, and KV cache written there, through its port."""
     unmoved_bytes: Size = 0
-    """Weights and KV cache that stay on the chip and are read or written there without a port that limits."""
+    """Weights, KV cache and experts that stay on the chip and are read or written there without a port that limits."""
     dtype: str = ""
     """What its matrices are multiplied in; empty without matrix work."""
     expert_bytes: Size = 0
@@ -196,7 +196,8 @@ def _expert_work(
     touched = operator if experts is None else replace(operator, touched=experts.touched)
     return {
         "late_bytes": loads.late, "expert_bytes": loads.late, "early_bytes": loads.early, "sram_bytes": loads.near,
-        "routing_cycles": gather_cycles(operator, body, platform), "dtype": platform.multiplied_in(body),
+        "unmoved_bytes": loads.unmoved, "routing_cycles": gather_cycles(operator, body, platform),
+        "dtype": platform.multiplied_in(body),
         **_cycles(expert_cycles(touched, body, platform)),
     }  # fmt: skip
 

@@ -119,6 +119,7 @@ def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, backgr
             operation_phase=np.array(operations.phase, dtype=np.int64),
             operation_flop=np.array(operations.flop, dtype=np.int64),
             operation_dtypes=tuple(operations.dtypes),
+            operation_kept_bytes=np.array(operations.kept_bytes, dtype=np.int64),
             operation_modes=tuple(operations.modes),
             causes=CAUSES,
             phase_tokens=np.array(tokens, dtype=np.int64),

@@ -32,6 +32,7 @@ class Operations:
     phase: list[int] = field(default_factory=list)
     flop: list[int] = field(default_factory=list)
     dtypes: list[str] = field(default_factory=list)
+    kept_bytes: list[int] = field(default_factory=list)
     modes: list[str] = field(default_factory=list)
 
     def add(self, name: str, phase: int, mode: str, dtype: str = "") -> int:
@@ -40,6 +41,7 @@ class Operations:
         self.phase.append(phase)
         self.flop.append(0)
         self.dtypes.append(dtype)
+        self.kept_bytes.append(0)
         self.modes.append(mode)
         return len(self.names) - 1
 
@@ -185,14 +187,24 @@ class PhaseLowering:
 
     def _fragments(self, table: BlockTable, repeats: Any) -> Fragments:
         rows = [self._row(name, dtype) for name, dtype in zip(table.names, table.dtypes, strict=True)]
-        # In a family flop differ from job to job: none are told. Whatever experts are touched, flop are the same.
+        # In a family flop and bytes differ from job to job: none are told. Flop are those of any experts.
         if isinstance(repeats, int) and (table.num_kinds == 1 or self._experts is not None):
             for column, row in enumerate(rows):
                 self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[: table.num_steps, column])
+                self._operations.kept_bytes[row] += self._kept_bytes(table, column, repeats)
         return block_fragments(
             table, self._platform, replays_graph=self._replays_graph, operation=np.array(rows, dtype=np.int64),
             host_operation=self._host,
         )  # fmt: skip
+
+    def _kept_bytes(self, table: BlockTable, column: int, repeats: int) -> int:
+        """What a kernel reads and writes where it stays, in all layers and steps."""
+        kept = table.unmoved_bytes[:, column]
+        if self._experts is None or table.num_kinds == 1:
+            return repeats * self._phase.over_steps(kept)
+        kind = self._experts.kind  # shape: layers, steps
+        step = np.arange(table.num_steps) if table.num_steps > 1 else 0
+        return int(np.sum(kept[kind * table.num_steps + step]))
 
     def _row(self, name: str, dtype: str) -> int:
         """The row of an operation; kernels of the same name share it."""

@@ -87,7 +87,9 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
         for name, cluster in chip.clusters.items()
     }
     shapes = {name: [cluster] for name, cluster in chip.clusters.items()}
-    shapes[chip.accelerator] = list(chip.cluster_in_modes.values())  # what the largest of them needs is on the die
+    shapes[chip.accelerator] = [
+        seen.cluster for seen in chip.in_modes.values()
+    ]  # what the largest of them needs is on the die
     macs_mm2 = sum(counts[name] * max(_macs_mm2(shape, technology) for shape in shapes[name]) for name in shapes)
     lanes = sum(counts[name] * max(shape.vector.lanes.value for shape in shapes[name]) for name in shapes)
     local_bytes = sum(counts[name] * cluster.sram.capacity.value for name, cluster in chip.clusters.items())

@@ -6,6 +6,8 @@
                       bound by operand traffic
     host task         cycles * energy of a cycle of a core
     link task         bytes * energy of a link between dies, none for its latency
+    kept bytes        those that an operation reads or writes where they stay, without a transfer, shared out to its
+                      work by cycles * energy of the levels that keep something
     transfer          bytes * the sum over what they cross: DRAM, wires to the clusters, writing and reading local SRAM
     idle silicon      power * time, counted in `ppa.power`
 
@@ -40,6 +42,7 @@ Along a square: half of the side straight in and, between two points of a side, 
 """
 
 _LANE_ROLES: Final = ("vector", "routing")
+_WORK_ROLES: Final = ("matrix", *_LANE_ROLES)
 _FREE_ROLES: Final = ("launch", "mode")
 """Units whose work is waiting: it costs what idle silicon costs."""
 
@@ -64,6 +67,8 @@ class EnergyModel:
     """From the rim of the die to a cluster."""
     local_j_per_byte: float
     """Writing a byte to local SRAM and reading it once."""
+    kept_j_per_byte: Mapping[str, Mapping[str, float]]
+    """By mode, an empty name for none, and by part: a byte that is read or written where it stays on the chip."""
     link_j_per_byte: float
     """Between two dies."""
     link_latency_bytes: float
@@ -90,24 +95,43 @@ def energy_model(chip: Chip, technology: Technology) -> EnergyModel:
     side_mm = math.sqrt(area_of(chip, technology).total_mm2)
     channels = {"dram": ("dram", named(table.dram, chip.dram.type, technology, "energy.dram")), "noc": ("noc", 0.0)}
     channels |= {"sram": ("sram", sram * sram_j_per_byte(_kept_sram_bytes(chip), technology))} if chip.sram else {}
+    wire_j = logic * table.wire.value * MEAN_WAY * side_mm
+    local_j = 2 * sram * sram_j_per_byte(cluster.sram.capacity.value, technology)
+    far_j = {"sram": channels["sram"][1] + local_j if chip.sram else 0.0, "noc": wire_j}
+    far = {mode: _far_share(seen) for mode, seen in chip.in_modes.items()}
     num_dies = 1 if chip.dies is None else chip.dies.count
     leakage_w = table.static.value * powered_mm2(chip, technology) * over_nominal
     return EnergyModel(
         mac_j={dtype: logic * table.mac_overhead.value * energy.value for dtype, energy in table.mac.items()},
         lane_cycle_j={
-            mode: logic * _lanes_j(seen, technology) * seen.clock.value / cluster.clock.value
-            for mode, seen in chip.cluster_in_modes.items()
+            mode: logic * _lanes_j(seen.cluster, technology) * seen.cluster.clock.value / cluster.clock.value
+            for mode, seen in chip.in_modes.items()
         },
         num_clusters={"": cluster.count.value}
         | {name: float(partition.clusters) for name, partition in chip.partitions.items()},
         host_cycle_j=logic * table.host_cycle.value,
         channel_j_per_byte=channels,
-        wire_j_per_byte=logic * table.wire.value * MEAN_WAY * side_mm,
-        local_j_per_byte=2 * sram * sram_j_per_byte(cluster.sram.capacity.value, technology),
+        wire_j_per_byte=wire_j,
+        local_j_per_byte=local_j,
+        kept_j_per_byte={
+            mode: {"sram": (1 - share) * local_j / 2 + share * far_j["sram"], "noc": share * far_j["noc"]}
+            for mode, share in far.items()
+        },
         link_j_per_byte=table.link.value,
         link_latency_bytes=_link_latency_bytes(chip),
         static_w=num_dies * (leakage_w + table.dram_standby.value * chip.dram.capacity.value / 2**30),
     )  # fmt: skip
+
+
+def _far_share(chip: Chip) -> float:
+    """The share of what is kept without a transfer that lies in a shared level, taken as that of the room.
+
+    What passes a port with a known figure is a transfer.
+    """
+    local = sum(chip.cluster.sram.kept_bytes(what) for what in LASTING) * chip.cluster.count.value
+    levels = [level for level in chip.sram.values() if level.bandwidth is None]
+    shared = sum(level.kept_bytes(what) for level in levels for what in LASTING)
+    return shared / max(local + shared, 1.0)
 
 
 def _lanes_j(cluster: Cluster, technology: Technology) -> float:
@@ -127,7 +151,7 @@ def _link_latency_bytes(chip: Chip) -> float:
 def numbers_used(chip: Chip, technology: Technology) -> list[tuple[str, Sourced, str | None]]:
     """The numbers of a technology on which the energy of a chip rests: dotted path, number and unit."""
     physical = chip.physical or Physical()
-    paths = [path for cluster in chip.cluster_in_modes.values() for path in cluster.matrix.values()]
+    paths = [path for seen in chip.in_modes.values() for path in seen.cluster.matrix.values()]
     dtypes = {dtype for path in paths for dtype in path.macs_per_cycle}
     chosen: dict[str, set[str]] = {
         "energy.mac": set(dtypes),
@@ -182,9 +206,12 @@ def template_energy(program: Program, model: EnergyModel) -> dict[str, Floats]:
     energy = {part: np.zeros(len(templates.unit)) for part in PARTS}
     is_conversion = templates.cause == _index(program.labels.causes, "conversion")
     lane_cycle_j = _lane_cycle_j(program, model)
+    work_cycles = np.zeros(len(templates.unit))
     for unit, name in enumerate(resources.unit_names):
         *place, role = name.split(".")
         cycles = np.where(templates.unit == unit, templates.work_cycles, 0.0)
+        if role in _WORK_ROLES:
+            work_cycles += cycles
         if role == "matrix":
             energy["matrix"] += _matrix_energy(program, model, cycles)
         elif role in _LANE_ROLES:
@@ -198,6 +225,8 @@ def template_energy(program: Program, model: EnergyModel) -> dict[str, Floats]:
             energy["link"] += np.maximum(cycles - model.link_latency_bytes, 0.0) * model.link_j_per_byte
         elif role not in _FREE_ROLES and np.any(cycles):
             raise EngineError(f"there is no rule for the energy of the unit {name}")
+    for part, kept_j in _kept_energy(program, model, work_cycles).items():
+        energy[part] += kept_j
     for part, j_per_byte in route_energy(program, model).items():
         energy[part] += templates.size_bytes * j_per_byte[templates.route]
     energy["noc"] += templates.size_bytes * model.wire_j_per_byte
@@ -231,24 +260,52 @@ def _lane_cycle_j(program: Program, model: EnergyModel) -> Floats:
 
 
 def _matrix_energy(program: Program, model: EnergyModel, cycles: Floats) -> Floats:
-    """The energy of the matrix work of each template task: cycles * energy of its operation per matrix cycle."""
+    """The energy of the matrix work of each template task: its share of that of its operation, by cycles."""
+    labels, in_operation = program.labels, _of_operations(program, cycles)
+    energy = np.zeros(len(in_operation))
+    for row in np.flatnonzero(in_operation).tolist():
+        energy[row] = int(labels.operation_flop[row]) / 2 * _mac_j(model, labels, row)
+    return _shared_out(program, energy, cycles, in_operation)
+
+
+def _kept_energy(program: Program, model: EnergyModel, work_cycles: Floats) -> dict[str, Floats]:
+    """The energy of what stays on the chip for each template task, by part.
+
+    An operation without work that reads or writes there has it shared out to all its tasks alike.
+    """
     labels, operation = program.labels, program.folded_tasks.templates.operation
-    has_work = (cycles > 0) & (operation != NONE)
-    cycles_of_operation = np.zeros(len(labels.operations))
-    for job in range(program.num_jobs):
-        in_job = np.where(has_work, cycles * times_of_templates(program, job), 0.0)
-        np.maximum(
-            cycles_of_operation,
-            np.bincount(operation[has_work], in_job[has_work], minlength=len(labels.operations)),
-            out=cycles_of_operation,
+    if not np.any(labels.operation_kept_bytes):
+        return {}
+    modes = labels.operation_modes or ("",) * len(labels.operations)
+    has_work = np.append(_of_operations(program, work_cycles) > 0, False)[operation]  # NONE is the last
+    weight = np.where(has_work, work_cycles, operation != NONE)
+    in_operation = _of_operations(program, weight)
+    return {
+        part: _shared_out(
+            program,
+            labels.operation_kept_bytes * np.array([model.kept_j_per_byte[mode][part] for mode in modes]),
+            weight,
+            in_operation,
         )
-    j_per_cycle = np.zeros(len(labels.operations))
-    for row in np.flatnonzero(cycles_of_operation).tolist():
-        macs = int(labels.operation_flop[row]) / 2
-        j_per_cycle[row] = macs * _mac_j(model, labels, row) / cycles_of_operation[row]
-    energy = np.zeros(len(cycles))
-    energy[has_work] = cycles[has_work] * j_per_cycle[operation[has_work]]
-    return energy
+        for part in ("sram", "noc")
+    }
+
+
+def _of_operations(program: Program, weight: Floats) -> Floats:
+    """The weight of all tasks of each operation in a job, of the job that has most of it (shape: operations)."""
+    operation, most = program.folded_tasks.templates.operation, np.zeros(len(program.labels.operations))
+    counts = (weight > 0) & (operation != NONE)
+    for job in range(program.num_jobs):
+        in_job = np.where(counts, weight * times_of_templates(program, job), 0.0)
+        np.maximum(most, np.bincount(operation[counts], in_job[counts], minlength=len(most)), out=most)
+    return most
+
+
+def _shared_out(program: Program, energy: Floats, weight: Floats, in_operation: Floats) -> Floats:
+    """The energy of operations shared out to their template tasks by weight (shape: template tasks)."""
+    per_weight = np.divide(energy, in_operation, out=np.zeros(len(energy)), where=in_operation > 0)
+    shared: Floats = weight * np.append(per_weight, 0.0)[program.folded_tasks.templates.operation]  # NONE is the last
+    return shared
 
 
 def _mac_j(model: EnergyModel, labels: Labels, row: int) -> float:

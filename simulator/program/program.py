@@ -248,6 +248,9 @@ class Labels:
     """Tokens that a phase handles in one job."""
     operation_dtypes: tuple[str, ...] = ()
     """What the matrices of each operation are multiplied in, empty for none; empty altogether if nobody said."""
+    operation_kept_bytes: Ints = field(default_factory=_ints)
+    """Bytes that stay on the chip and that all the tasks of this operation read or write there in one job, without a
+    transfer; empty altogether if nobody said."""
     operation_modes: tuple[str, ...] = ()
     """The mode in which each operation runs, empty on a chip without modes; empty altogether if nobody said."""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from simulator import api
 from simulator.catalog import load_chip, load_technology
+from simulator.chip import Chip
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import EngineError, SpecError
 from simulator.ppa.energy import EnergyModel, energy_model, sram_j_per_byte
@@ -26,6 +27,7 @@ MODEL = EnergyModel(
     mac_j={"fp16": 1.0, "int8": 0.25},
     lane_cycle_j={"": 5.0, "slow": 2.0},
     num_clusters={"": 2.0, "front": 1.0},
+    kept_j_per_byte={"": {"sram": 4.0, "noc": 1.0}, "slow": {"sram": 6.0, "noc": 0.0}},
     link_j_per_byte=3.0,
     link_latency_bytes=1.0,
     host_cycle_j=100.0,
@@ -112,6 +114,33 @@ def test_lanes_take_the_energy_of_the_mode_in_which_their_operation_runs() -> No
     parts = Meter(replace(program, labels=labels), MODEL).frame(0, 0, {}).parts_j
     # 5 and 3 cycles of 2 clusters at 2 J
     assert (parts["vector"], parts["conversion"], parts["matrix"]) == (20.0, 12.0, 400.0)
+
+
+@pytest.mark.parametrize(("mode", "sram_j", "noc_j"), [("", 4.0, 1.0), ("slow", 6.0, 0.0)])
+def test_what_stays_on_the_chip_takes_energy_where_it_is_read(mode: str, sram_j: float, noc_j: float) -> None:
+    plain = hand_program()
+    labels = replace(plain.labels, operation_kept_bytes=np.array([48, 0]), operation_modes=(mode, ""))
+    program = replace(plain, labels=labels)
+    frame = Meter(program, MODEL).frame(0, 0, {0: 0})
+    # beside the 6 B from DRAM; 48 B in 4 + 12 matrix, 3 conversion and 5 vector cycles are 2 B in each
+    assert (frame.parts_j["sram"], frame.parts_j["noc"]) == pytest.approx((30.0 + 48 * sram_j, 12.0 + 48 * noc_j))
+    assert sum(frame.phases_j.values()) == pytest.approx(frame.total_j)
+    works = program.folded_tasks.templates.work_cycles[-4:]
+    assert Meter(program, MODEL).of_templates["sram"][-4:] == pytest.approx(works * 2 * sram_j)
+    timeline = ReferenceEngine().run(program)
+    run, track = (
+        Meter(program, MODEL).run(timeline),
+        Meter(program, MODEL).power(timeline, np.array([0, 9_000, 40_000])),
+    )
+    assert track.energy_j == pytest.approx(sum(run.values()))
+    assert run["memory"] == pytest.approx(6042.0 + 48 * (sram_j + noc_j))
+
+
+def test_an_operation_without_work_takes_the_energy_of_what_it_keeps() -> None:
+    plain = hand_program()
+    labels = replace(plain.labels, operation_kept_bytes=np.array([0, 8]))
+    # to the host and the launch alike
+    assert Meter(replace(plain, labels=labels), MODEL).of_templates["sram"][:2].tolist() == [16.0, 16.0]
 
 
 def test_an_idle_chip_takes_its_static_power_times_the_time() -> None:
@@ -267,9 +296,9 @@ def test_the_energies_of_a_tiny_chip_at_n7_are_those_of_a_hand_sum(on_n7: Any) -
 
 
 ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 10)"}
-ONE_MODE = {"reconfiguration.rule": None, "reconfiguration.order": {"prefill": "decode"}}
-IN_MODE, IN_CHIP = "reconfiguration.modes.decode", "clusters.npu"
-ALONE = {"reconfiguration": None, "sram.shared.split": {"activations": 0.1, "weights": 0.5, "kv": 0.4}}
+ONE_MODE = {"reconfiguration.rule": None, "reconfiguration.order": {"prefill": "prefill"}}
+IN_MODE, IN_CHIP = "reconfiguration.modes.prefill", "clusters.npu"
+ALONE = {"reconfiguration": None, "sram.shared.split": {"activations": 1.0}}
 
 
 @pytest.mark.parametrize(
@@ -285,8 +314,8 @@ ALONE = {"reconfiguration": None, "sram.shared.split": {"activations": 0.1, "wei
 def test_a_chip_that_is_always_in_one_mode_takes_the_energy_of_a_chip_that_is_made_so(
     change: dict[str, Any], same_change: dict[str, Any]
 ) -> None:
-    shape = {f"{IN_MODE}.matrix": None}  # the array of the chip
-    in_mode, so_made = (run_hypo_phase(of) for of in ({**ONE_MODE, **shape, **change}, {**ALONE, **same_change}))
+    changes = {**ONE_MODE, **change}, {**ALONE, **same_change}
+    in_mode, so_made = (run_hypo(load_chip("hypo-phase").with_values(of)) for of in changes)
     parts = in_mode.keys() - ON_THE_DIE
     assert parts >= {"vector", "matrix", "dram"}
     assert {part: in_mode[part] for part in parts} == pytest.approx({part: so_made[part] for part in parts}, rel=1e-9)
@@ -296,13 +325,44 @@ ON_THE_DIE = {"static", "noc"}
 """Parts that go with the size of the die, which has the silicon of all modes."""
 
 
-def run_hypo_phase(change: dict[str, Any]) -> dict[str, float]:
+def run_hypo(chip: Chip, workload: str = "qwen3-0.6b") -> dict[str, float]:
     """The energy of a short frame by part."""
-    chip = load_chip("hypo-phase").with_values(change)
-    workload = api.load_workload("qwen3-0.6b")
-    result = api.run(chip, workload, precision="w4a16", prompt_tokens=64, decode_tokens=2, checks=True)
+    precision = "nvfp4" if workload.startswith("olmoe") else "w4a16"
+    result = api.run(chip, workload, precision=precision, prompt_tokens=16, decode_tokens=2, checks=True)
     assert result.energy is not None
     return dict(result.energy.parts_j)
+
+
+def test_pinned_weights_take_the_energy_of_reading_the_sram_in_which_they_are(on_n7: Any) -> None:
+    splits = ({"streams": 0.25, "activations": 0.25}, {"streams": 0.25, "activations": 0.25, "weights": 0.25})
+    streamed, pinned = (run_tiny(on_n7, overrides={"clusters.npu.sram.split": split}).energy for split in splits)
+    assert streamed is not None
+    assert pinned is not None
+    # 2 layers of 64 (64 + 2 32 + 64 + 3 128) and a head of 64 1000, 2 bytes each, in the prefill and 8 steps
+    read_bytes = 9 * 2 * (2 * 64 * (64 + 2 * 32 + 64 + 3 * 128) + 64 * 1000)
+    saved = {part: streamed.parts_j[part] - pinned.parts_j[part] for part in ("dram", "sram")}
+    assert saved["dram"] == pytest.approx(read_bytes * 48e-12)
+    assert saved["sram"] == pytest.approx(read_bytes * 1.75e-12)  # writing them to the buffers, not reading them
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "change"),
+    [
+        ("hypo-decode", "shared", {"sram.shared.split": {"kv": 0.9}}),
+        ("hypo-decode", "shared", {"sram.shared.split": {"weights": 0.5, "kv": 0.4}}),
+        ("hypo-moe", "experts", {}),
+    ],
+)
+def test_a_shared_level_takes_the_same_energy_whether_or_not_its_port_has_a_figure(
+    name: str, level: str, change: dict[str, Any]
+) -> None:
+    chip = load_chip(name).with_values({f"sram.{level}.bandwidth": {"value": "2 TB/s", **ASSUMED}, **change})
+    memory = chip.sram[level].model_copy(update={"bandwidth": None})
+    unknown = chip.model_copy(update={"sram": {**chip.sram, level: memory}})
+    workload = "olmoe-1b-7b" if name == "hypo-moe" else "qwen3-0.6b"
+    with_port, without = (run_hypo(seen, workload) for seen in (chip, unknown))
+    for part in ("sram", "noc", "dram", "matrix"):
+        assert without[part] == pytest.approx(with_port[part], rel=1e-9)
 
 
 DUAL = """\
