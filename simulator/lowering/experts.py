@@ -133,12 +133,7 @@ def pinned_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, trace:
 
 def lacks_landing_room(phases: Sequence[PhaseGraph], platform: Platform) -> Any:
     """Whether the predictor needs more room than there is, for one model or every kind of a family."""
-    return landing_bytes(phases, platform) > _room_bytes(platform)
-
-
-def landing_bytes(phases: Sequence[PhaseGraph], platform: Platform) -> Any:
-    """Bytes of the experts for which the predictor needs room."""
-    return _landing(phases, platform) * _expert_bytes(phases)
+    return _landing(phases, platform) * _expert_bytes(phases) > _room_bytes(platform)
 
 
 def _counted(trace: RouterTrace, step_offsets: Ints, phases: Sequence[PhaseGraph], platform: Platform) -> Ints:
@@ -169,7 +164,8 @@ def _landing_slots(phases: Sequence[PhaseGraph], platform: Platform) -> int:
     Raises:
         Infeasible: when there is less room than they need.
     """
-    slots, needed, room = int(_landing(phases, platform)), landing_bytes(phases, platform), _room_bytes(platform)
+    slots, room = int(_landing(phases, platform)), _room_bytes(platform)
+    needed = slots * int(_expert_bytes(phases))
     if needed > room:
         raise Infeasible(
             f"chip {platform.chip.name}: does not have room for the experts that it fetches early: needs "

@@ -5,12 +5,14 @@ graph ─► tables of kernels (one per block) ─► fragments and segments (on
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from simulator.chip import Lasting
+from simulator.errors import SpecError
 from simulator.lowering.block import CAUSES
 from simulator.lowering.capacity import check_capacity
 from simulator.lowering.demand import Demand, Family
@@ -23,6 +25,10 @@ from simulator.program import FoldedOccupancies, FoldedTasks
 from simulator.program.columns import offsets_of
 from simulator.program.occupancies import Occupancies
 from simulator.program.program import NONE, Background, DropPolicy, Ints, Labels, Program, Streams
+from simulator.units import TICKS_PER_SECOND, format_quantity
+
+MOST_PERIODS = 10**8
+"""Periods of a budget that a run may take: each takes the engine about a microsecond."""
 
 
 def lower(
@@ -37,7 +43,7 @@ def lower(
         background: other traffic.
     Raises:
         Infeasible: when weights and KV caches of all jobs do not fit the DRAM, or the local SRAM holds no buffers.
-        SpecError: when the platform cannot run a precision.
+        SpecError: when the platform cannot run a precision, or a budget is so small that the run takes `MOST_PERIODS`.
     """
     check_capacity(demands, platform)
     for each in {id(at): at for demand in demands for at in (*demand.platforms.values(), platform)}.values():
@@ -46,7 +52,9 @@ def lower(
     for demand in demands:
         stages = stages_of(demand.graph, platform, demand.platforms)
         jobs.append(_Jobs(stages, np.zeros(1, dtype=np.int64), demand.priority))
-    return _program(jobs, platform, streams, background or Background())
+    program = _program(jobs, platform, streams, background or Background())
+    _check_budgets(program, platform)
+    return program
 
 
 def lower_family(family: Family, platform: Platform) -> Program:
@@ -125,6 +133,33 @@ def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, backgr
             phase_tokens=np.array(tokens, dtype=np.int64),
         ),
     )
+
+
+def _check_budgets(program: Program, platform: Platform) -> None:
+    """Refuses budgets that let so little move in a period that the periods are too many to simulate."""
+    resources, tasks = program.resources, program.folded_tasks
+    templates, instances = tasks.templates, tasks.instances
+    budgets = zip(
+        resources.budget_master, resources.budget_channel, resources.budget_bytes, resources.budget_period_ticks,
+        strict=True,
+    )  # fmt: skip
+    for master, channel, budget_bytes, period_ticks in budgets:
+        if budget_bytes >= resources.channel_bytes_per_s[channel] * period_ticks / TICKS_PER_SECOND:
+            continue  # it never binds, and its periods cost nothing
+        usage = [dict(zip(resources.route(r), resources.usage(r), strict=True)) for r in range(resources.num_routes)]
+        of_route = np.array([*(channels.get(channel, 0.0) for channels in usage), 0.0])  # the last for those with NONE
+        taken_bytes = np.where(templates.master == master, templates.size_bytes * of_route[templates.route], 0.0)
+        of_fragment = np.add.reduceat(taken_bytes, templates.fragment_offsets[:-1])
+        of_job = np.add.reduceat(of_fragment[instances.fragment], instances.job_offsets[:-1])
+        total_bytes = float(of_job[program.streams.release_job].sum())
+        if total_bytes > MOST_PERIODS * budget_bytes:
+            needed = format_quantity(math.ceil(total_bytes / MOST_PERIODS), "B")
+            raise SpecError(
+                f"chip {platform.chip.name}: masters.{resources.master_names[master]}.budget.size: must be at least "
+                f"{needed} to move {format_quantity(total_bytes, 'B')} within {MOST_PERIODS:,} periods, "
+                f"got {format_quantity(float(budget_bytes), 'B')}",
+                hint="a larger size, and a longer period if the bandwidth is to stay the same",
+            )
 
 
 def _lasting_spaces(tasks: FoldedTasks, jobs: Sequence[_Jobs], segments: Sequence[Sequence[Segments]]) -> Occupancies:

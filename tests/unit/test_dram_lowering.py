@@ -195,6 +195,17 @@ def test_a_budget_bounds_what_a_master_moves_in_a_run() -> None:
     assert (periods - 1) * 1e6 - periods <= moved <= periods * (1e6 + 1)
 
 
+def test_a_budget_that_takes_too_many_periods_is_refused() -> None:
+    """A run that moves more than 10^8 bytes takes more than 10^8 periods of a byte, and fewer of 1 kB."""
+    chip = simulator.load_chip("hypo-decode")
+    small, large = (
+        chip.with_values({"masters.npu": {"budget": {"size": size, "period": "1 us"}}}) for size in ("1 B", "10 kB")
+    )
+    with pytest.raises(SpecError, match=r"masters\.npu\.budget\.size: must be at least \d+ B .* periods, got 1 B"):
+        simulator.run(small, "qwen3-0.6b", prompt_tokens=8, decode_tokens=1)
+    assert simulator.run(large, "qwen3-0.6b", prompt_tokens=8, decode_tokens=1).latency_s > 0
+
+
 @pytest.mark.parametrize(("port", "moved_bytes"), [(None, 1e6), ("250 MB/s", 0.25e6), ("2 GB/s", 1e6)])
 def test_traffic_begins_and_ends_when_the_scenario_says_at_the_port_of_its_master(
     port: str | None, moved_bytes: float
