@@ -159,6 +159,15 @@ def test_a_runtime_sheet_has_launch_costs_and_kernels(tiny_catalogue: Any) -> No
     assert "fp16 native fp16 0.5 128 derived, assumed" in found
 
 
+def test_a_runtime_sheet_shows_what_is_particular_about_tiles_and_conversion() -> None:
+    """A row for each kernel that differs from the usual one in any of it, and no table where none does."""
+    found = rows(sheet(Catalog().load_runtime("vllm"), 120))
+    assert "fp16 16 128 3,000 cycles yes per load inside" in found
+    assert "w4a16 16 128 3,000 cycles yes per row tile inside" in found
+    assert "fp8 16 128 3,000 cycles yes per load before" in found
+    assert "Tiles and conversion" not in rows(sheet(Catalog().load_runtime("ideal")))
+
+
 def test_a_scenario_sheet_has_streams_and_background(tiny_catalogue: Any) -> None:
     found = rows(sheet(tiny_catalogue.catalog().load_scenario("drive")))
     assert {"workload words", "precision own", "rate 10 Hz", "deadline 100 ms", "policy latest", "prompt own"} <= {
