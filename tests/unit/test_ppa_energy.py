@@ -264,7 +264,7 @@ def test_the_energies_of_a_tiny_chip_at_n7_are_those_of_a_hand_sum(on_n7: Any) -
 
 
 ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 10)"}
-ONE_MODE = {"reconfiguration.rule": None, "reconfiguration.order": {"prefill": "decode"}}
+ONE_MODE = {"reconfiguration.rule": None, "reconfiguration.order": {"prefill": "decode", "action": "prefill"}}
 IN_MODE, IN_CHIP = "reconfiguration.modes.decode", "clusters.npu"
 ALONE = {"reconfiguration": None, "sram.shared.split": {"activations": 0.1, "weights": 0.5, "kv": 0.4}}
 
