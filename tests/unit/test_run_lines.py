@@ -64,7 +64,7 @@ def test_with_several_streams_the_sheet_names_that_of_its_phases() -> None:
 
 
 def test_experts_found_and_fetched_early_are_shares_of_those_used() -> None:
-    """A token of decoding picks 8 experts in each layer: of those that are missed so many are fetched, all at most 8."""
+    """A token of decoding picks 8 experts in each layer: what is missed, at most 8, is what is named."""
     chip = simulator.load_chip("hypo-moe")
     assert chip.routing is not None
     assert chip.routing.prefetch is not None
