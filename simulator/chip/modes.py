@@ -75,6 +75,9 @@ class Reconfiguration(Spec):
                 raise ValueError(f'{field}: must name one of the modes {", ".join(self.modes)}, got "{mode}"')
         if not named:
             raise ValueError("order: must name the mode of at least one phase")
+        for mode in self.modes:
+            if mode not in named.values():
+                raise ValueError(f"modes.{mode}: no order or rule uses it")
         return self
 
     def at_most(self, clock: Sourced) -> Reconfiguration:

@@ -204,6 +204,10 @@ class Chip(Spec):
                     level.check_kv_store()
                 except ValueError as error:
                     raise ValueError(f"reconfiguration.modes.{name}.{field}: {error}") from None
+        modes = list(self.reconfiguration.modes.values()) if self.reconfiguration else []
+        for name in self.sram if modes else ():
+            if self.sram[name].split is not None and all(name in mode.split for mode in modes):
+                raise ValueError(f"sram.{name}.split: is never used, every mode has its own")
         chips = (self, *in_modes.values())
         lasting = dict.fromkeys(name for chip in chips for name, level in chip.sram.items()
                                 if any(level.kept_bytes(what) for what in LASTING))  # fmt: skip

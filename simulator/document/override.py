@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from simulator.document.complaint import Complaint, KeyPath, dotted, spec_error
 from simulator.document.document import Document, read_value
-from simulator.document.structure import all_paths, children, entry, member_for
+from simulator.document.structure import all_paths, children, entry, member_for, plain_type
 from simulator.errors import SpecError
 from simulator.sourced import Sourced
 
@@ -73,6 +73,7 @@ def _resolve(spec_type: type[BaseModel], tree: Any, written: str, place: str) ->
     """The key path that a dotted path means, the annotation there, and a complaint if there is no such path."""
     path: KeyPath = ()
     annotation: Any = spec_type
+    declared: Any = spec_type
     value: Any = tree
     rest = written.split(".")
     while rest:
@@ -84,10 +85,10 @@ def _resolve(spec_type: type[BaseModel], tree: Any, written: str, place: str) ->
         name = ".".join(rest[:taken])
         if annotation is Sourced and name == "value":
             break  # to change a number is to change its source, too
-        annotation, value, rest = below[name], entry(value, name), rest[taken:]
-        annotation = member_for(annotation, value)
+        declared, value, rest = below[name], entry(value, name), rest[taken:]
+        annotation = member_for(declared, value)
         path = (*path, name)
-    return _with_positions(path, tree), annotation, None
+    return _with_positions(path, tree), declared, None
 
 
 def _with_positions(path: KeyPath, tree: Any) -> KeyPath:
@@ -117,7 +118,7 @@ def _unknown(
 
 
 def _with_source(annotation: Any, value: Any) -> Any:
-    if annotation is Sourced and not isinstance(value, Mapping | Sourced):
+    if plain_type(annotation) is Sourced and not isinstance(value, Mapping | Sourced):
         return {"value": value, "source": "set by the user", "status": "assumed"}
     return {} if value is None and get_origin(annotation) is dict else value
 

@@ -5,8 +5,9 @@ Reads from: `chip`, `runtime`, `graph`. Gives to: `program` (and so to the engin
 
 from simulator.lowering.capacity import dram_needs, stored_weight_bytes
 from simulator.lowering.demand import Demand, Family
+from simulator.lowering.kept import context_tokens
 from simulator.lowering.lower import lower, lower_family, one_after_another
-from simulator.lowering.modes import flop_per_byte, modes_of
+from simulator.lowering.modes import Stage, flop_per_byte, modes_of, stages_of
 from simulator.lowering.platform import Platform
 from simulator.lowering.resources import Place, seen_from, sites
 
@@ -15,6 +16,8 @@ __all__ = [
     "Family",
     "Place",
     "Platform",
+    "Stage",
+    "context_tokens",
     "dram_needs",
     "flop_per_byte",
     "lower",
@@ -23,5 +26,6 @@ __all__ = [
     "one_after_another",
     "seen_from",
     "sites",
+    "stages_of",
     "stored_weight_bytes",
 ]

@@ -28,14 +28,14 @@ def run_sheet(result: Result, width: int = WIDTH) -> str:
     setup = result.setup
     first = setup.streams[0]
     head = Text(
-        f"{setup.name}: {first.workload.title} on {setup.chip.title}\n"
+        f"{setup.name}: {_models(result)} on {setup.chip.title}\n"
         f"runtime {setup.runtime.name}, {_precisions(result)}, engine {result.timeline.engine}, "
         f"{len(result.timeline):,} tasks in {format_quantity(result.wall_s, 's')}"
     )
     phases = _phase_table(result)
     if width < 80:
         phases.padding = 0
-    sentences = [deadline_sentence(result), loss_sentence(result)]
+    sentences = [deadline_sentence(result), _token_sentence(result), _kept_sentence(result), loss_sentence(result)]
     parts: list[RenderableType] = [head, phases, Text("\n".join(filter(None, sentences)))]
     if result.modes is not None:
         parts += _modes(result.modes)
@@ -44,20 +44,64 @@ def run_sheet(result: Result, width: int = WIDTH) -> str:
     parts += [_resource_table(result), _cause_table(result), _energy(result), *_silicon(result)]
     parts.append(Text("\n".join(filter(None, [limit_sentence(result), reach_sentence(result)]))))
     parts += _guesses(result, width)
+    if result.num_laws:
+        parts.append(Text(f"checked: {result.num_laws} laws hold."))
     return rendered(parts, width)
+
+
+def _models(result: Result) -> str:
+    """The model, or those of all streams with the stream of each."""
+    streams = result.setup.streams
+    if len(streams) == 1:
+        return streams[0].workload.title
+    return ", ".join(f"{stream.name} with {stream.workload.title}" for stream in streams)
+
+
+def _kept_sentence(result: Result) -> str:
+    """What the frame finds on the chip; empty if nothing is kept there."""
+    kept = result.kept
+    if kept is None:
+        return ""
+    parts = []
+    if kept.kv_tokens:
+        share = _percent(kept.kv_share)
+        parts.append(f"KV store {kept.kv_tokens:,} of {kept.cache_tokens:,} tokens, {share} of the cache")
+    if kept.weight_share:
+        parts.append(f"pinned weights {_percent(kept.weight_share)}")
+    if kept.experts_found or kept.experts_fetched_early:
+        parts.append(
+            f"experts found {_percent(kept.experts_found)}, fetched early {_percent(kept.experts_fetched_early)}"
+        )
+    return f"On the chip at the end of {kept.phase}: {'; '.join(parts)}."
+
+
+def _token_sentence(result: Result) -> str:
+    """Time to the first token, time per token and its inverse, where tokens are decoded after a prefill."""
+    if result.ttft_s is None or result.tpot_s is None:
+        return ""
+    return (
+        f"First token after {format_quantity(result.ttft_s, 's')}, then {format_quantity(result.tpot_s, 's')} per "
+        f"token: {1 / result.tpot_s:,.3g} tokens/s."
+    )
 
 
 def _precisions(result: Result) -> str:
     """The precision, or that of each phase where they differ."""
     by_phase = {phase.phase: phase.precision for phase in result.setup.streams[0].workload.pipeline}
+    of_stream = f" of {result.setup.streams[0].name}" if len(result.setup.streams) > 1 else ""
     if len(set(by_phase.values())) == 1:
-        return f"precision {result.precision}"
-    return ", ".join(f"{phase} {name}" for phase, name in by_phase.items())
+        return f"precision{of_stream} {result.precision}"
+    return ", ".join(f"{phase}{of_stream} {name}" for phase, name in by_phase.items())
 
 
 def _phase_table(result: Result) -> Table:
+    streams, heading = result.setup.streams, "Phases"
+    if len(streams) > 1:
+        heading = f"Phases of the slowest frame of {streams[0].name}"
+    elif len(streams[0].release_ticks) > 1:
+        heading = "Phases of the slowest frame"
     table = new_table(
-        "Phases of the slowest frame" if len(result.setup.streams[0].release_ticks) > 1 else "Phases",
+        heading,
         "phase", "tokens >", "latency >", "lower bound >", "limited by", "DRAM >", "TFLOP >",
     )  # fmt: skip
     for phase in result.phases:

@@ -27,16 +27,17 @@ _RESOURCE: Final = {
 
 def deadline_sentence(result: Result) -> str:
     """Whether the frame meets its deadline, and by how much."""
-    deadline_s = result.deadline_s
+    streams, deadline_s = result.setup.streams, result.deadline_s
+    frame = f"The slowest frame of {streams[0].name}" if len(streams) > 1 else "The frame"
     if deadline_s is None:
-        return f"The frame takes {format_quantity(result.latency_s, 's')}; it has no deadline."
+        return f"{frame} takes {format_quantity(result.latency_s, 's')}; it has no deadline."
     latency, deadline = _told_apart(result.latency_s, deadline_s)
     gap = format_quantity(abs(result.latency_s - deadline_s), "s")
     if result.latency_s <= deadline_s:
-        return f"The frame takes {latency} and meets its deadline of {deadline} with {gap} to spare."
+        return f"{frame} takes {latency} and meets its deadline of {deadline} with {gap} to spare."
     times = result.latency_s / deadline_s
     ratio = f": {times:.1f} times too long" if times >= 1.1 else ""
-    return f"The frame takes {latency} and misses its deadline of {deadline} by {gap}{ratio}."
+    return f"{frame} takes {latency} and misses its deadline of {deadline} by {gap}{ratio}."
 
 
 def loss_sentence(result: Result) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from simulator.ppa.cost import cost_of
 from simulator.ppa.energy import numbers_used
 from simulator.ppa.power import FrameEnergy, Meter
 from simulator.program import NONE, Program, role_of
+from simulator.simulation.kept import KeptOnChip, kept_on_chip
 from simulator.simulation.modes import ModeGains, mode_gains
 from simulator.simulation.provenance import numbers_read
 from simulator.simulation.setup import Setup
@@ -56,6 +57,8 @@ class Result:
     memories: tuple[MemoryUse, ...]
     wall_s: float
     """From specs to metrics."""
+    num_laws: int = 0
+    """Laws that the whole run was checked for and obeys; 0 if nobody asked."""
 
     def __repr__(self) -> str:
         latency, deadline_s = format_quantity(self.latency_s, "s"), self.deadline_s
@@ -117,6 +120,11 @@ class Result:
     def modes(self) -> ModeGains | None:
         """What the chip gains by its modes, which are simulated one by one when first asked for; None without modes."""
         return mode_gains(self.setup, self.frame, self.attribution, len(self.timeline))
+
+    @cached_property
+    def kept(self) -> KeptOnChip | None:
+        """What the frame keeps on the chip from step to step, found when first asked for; None if that is nothing."""
+        return kept_on_chip(self.setup)
 
     def phase_limit(self, phase: PhaseLatency) -> str:
         """What most of a phase's time on the critical path went to."""
@@ -193,6 +201,7 @@ class Result:
             "parts_usd": self.parts_usd,
             "tasks": len(self.timeline),
             "wall_s": self.wall_s,
+            "laws_checked": self.num_laws,
             "phases": [self._phase_dict(phase) for phase in self.phases],
             "units": [
                 {"name": unit.name, "busy_s": unit.busy_s, "utilization": unit.utilization} for unit in self.units
@@ -208,6 +217,7 @@ class Result:
             ],
             "attribution": _seconds(self.attribution.cause_ticks),
             "modes": None if self.modes is None else _modes_dict(self.modes),
+            "kept": None if self.kept is None else {**asdict(self.kept), "kv_share": self.kept.kv_share},
             "streams": [_stream_dict(stream) for stream in self.streams],
             "uncertain": [
                 {"number": path, "value": number.value, "unit": unit, "range": number.guessed_range,

@@ -47,8 +47,7 @@ def simulate(
     begin_s, loaded_s = time.perf_counter(), loading_s()
     program = to_program(setup)
     timeline = chosen.run(program, progress=progress)
-    if checks:
-        check_all(timeline)
+    num_laws = check_all(timeline) if checks else 0
     release = slowest_frame(timeline)
     bounds = [lower_bound(program, job) for job in range(program.num_jobs)]
     _check_bounds(timeline, bounds)
@@ -68,6 +67,7 @@ def simulate(
         channels=channel_use(timeline),
         memories=memory_use(timeline),
         wall_s=0.0,
+        num_laws=num_laws,
     )
     return replace(result, wall_s=time.perf_counter() - begin_s - (loading_s() - loaded_s))
 

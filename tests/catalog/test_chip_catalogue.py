@@ -194,14 +194,14 @@ def test_two_chips_with_a_link_are_each_the_single_chip(pair: str, single: str) 
 def test_the_chip_of_two_modes_loads_less_in_decode_than_the_same_chip_that_stays_as_in_prefill() -> None:
     """Of 96 MiB half keep weights and 0.4 keep KV: loaded once with the switch, not for each of 4 tokens."""
     decoded = {}
-    for below in ("decode", "prefill"):
+    for mode, threshold in (("decode", 100), ("prefill", 1e-9)):  # no phase has fewer operations per byte than that
         result = simulator.run(
             "hypo-phase", "qwen3-0.6b", precision="w4a16", prompt_tokens=512, decode_tokens=4,
-            overrides={"reconfiguration.rule.below": below},
+            overrides={"reconfiguration.rule.flop_per_byte": threshold},
         )  # fmt: skip
         decode = result.phase("decode")
         assert decode is not None
-        assert (result.attribution.cause_ticks.get("switch", 0) > 0) == (below == "decode")
-        decoded[below] = result.dram_bytes(decode.channel_bytes)
+        assert (result.attribution.cause_ticks.get("switch", 0) > 0) == (mode == "decode")
+        decoded[mode] = result.dram_bytes(decode.channel_bytes)
     saved_bytes = (4 - 1) * (0.5 + 0.4) * 96 * 2**20
     assert decoded["prefill"] - decoded["decode"] == pytest.approx(saved_bytes, rel=0.01)

@@ -155,6 +155,9 @@ def test_a_missed_deadline_names_what_rules_it_out(run: Run) -> None:
     assert f"instead of {bytes_per_s / 1e9:.3g} GB/s." in text
 
 
+ONE_STREAM = SimpleNamespace(streams=("only",))
+
+
 @pytest.mark.parametrize(
     ("latency_s", "deadline_s", "sentence"),
     [
@@ -165,12 +168,13 @@ def test_a_missed_deadline_names_what_rules_it_out(run: Run) -> None:
     ],
 )
 def test_deadline_sentence(latency_s: float, deadline_s: float, sentence: str) -> None:
-    text = deadline_sentence(SimpleNamespace(latency_s=latency_s, deadline_s=deadline_s))  # type: ignore[arg-type]
+    result = SimpleNamespace(setup=ONE_STREAM, latency_s=latency_s, deadline_s=deadline_s)
+    text = deadline_sentence(result)  # type: ignore[arg-type]
     assert text.partition(" and ")[2] == sentence
 
 
 def test_a_deadline_missed_by_a_hair_is_not_printed_as_equal() -> None:
-    result = SimpleNamespace(latency_s=0.10002, deadline_s=0.1)
+    result = SimpleNamespace(setup=ONE_STREAM, latency_s=0.10002, deadline_s=0.1)
     assert deadline_sentence(result) == (  # type: ignore[arg-type]
         "The frame takes 100.02 ms and misses its deadline of 100 ms by 20 µs."
     )

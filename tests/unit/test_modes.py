@@ -216,7 +216,7 @@ def test_every_frame_finds_the_mode_that_the_one_before_has_left() -> None:
 
 
 def test_a_frame_in_a_single_mode_never_switches() -> None:
-    hardware = modal({"a": {}, "b": {"clock": number("2 GHz")}}, order={"prefill": "a"})
+    hardware = modal({"a": {}, "b": {"clock": number("2 GHz")}}, order={"prefill": "a", "action": "b"})
     result = run(hardware)
     assert phase_ns(result) == phase_ns(run(hardware.in_mode("a")))
     assert result.modes is not None
@@ -225,7 +225,7 @@ def test_a_frame_in_a_single_mode_never_switches() -> None:
 
 def test_cycles_of_a_mode_last_as_its_clock_says() -> None:
     """In a mode of 500 MHz all takes what it takes on a chip of that clock, and longer than at 1 GHz."""
-    hardware = modal({"slow": {"clock": number("500 MHz")}, "usual": {}}, order={"prefill": "slow"})
+    hardware = modal({"slow": {"clock": number("500 MHz")}, "usual": {}}, order={"prefill": "slow", "action": "usual"})
     slow = hardware.in_mode("usual").with_values({"clusters.npu.clock": "500 MHz"})
     assert phase_ns(run(hardware)) == phase_ns(run(slow))
     assert run(hardware).latency_s > 1.5 * run(hardware.in_mode("usual")).latency_s
@@ -280,7 +280,9 @@ def test_gains_are_against_the_chip_in_each_mode() -> None:
 
 def test_a_mode_that_cannot_run_the_model_has_no_latency() -> None:
     int8 = {"native": {**path(8, 64)["native"], "macs_per_cycle": {"int8": number(8)}}}
-    hardware = modal({"a": {}, "b": {}, "integers": {"matrix": int8}}, order={"prefill": "a", "decode": "b"})
+    hardware = modal(
+        {"a": {}, "b": {}, "integers": {"matrix": int8}}, order={"prefill": "a", "decode": "b", "action": "integers"}
+    )
     modes = run(hardware).modes
     assert modes is not None
     assert modes.fixed_s is not None
@@ -305,7 +307,7 @@ def test_the_sheet_shows_modes_switches_and_fixed_chips() -> None:
     assert lines[head + 3].split()[:2] == ["prefill", "deep"]
     text = " ".join(lines)
     assert "The chip changes its mode 2 times per frame and loses 20 ns by it. Fixed in mode deep it takes" in text
-    unchanged = modal({"a": {}, "b": {}}, order={"prefill": "a"})
+    unchanged = modal({"a": {}, "b": {}}, order={"prefill": "a", "action": "b"})
     assert "The chip does not change its mode." in run_sheet(run(unchanged))
     assert "Modes" not in run_sheet(run(chip()))
 

@@ -77,6 +77,16 @@ OVERFULL = {"activations": 0.5, "weights": 0.4, "kv": 0.2}
             'reconfiguration.modes.decode.split: must name shared SRAM levels (shared), got "l2"',
         ),
         (
+            "hypo-phase",
+            {"reconfiguration.rule": None, "reconfiguration.order": {"prefill": "decode"}},
+            "reconfiguration.modes.prefill: no order or rule uses it",
+        ),
+        (
+            "hypo-phase",
+            {"sram.shared.split": {"weights": 0.9}},
+            "sram.shared.split: is never used, every mode has its own",
+        ),
+        (
             "mach-m100",
             {"partitions": {"driving": {"clusters": 32}, "cockpit": {"clusters": 17}}},
             "partitions: must have at most the 48 clusters of the accelerator, got 49",

@@ -296,7 +296,7 @@ def test_the_energies_of_a_tiny_chip_at_n7_are_those_of_a_hand_sum(on_n7: Any) -
 
 
 ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 10)"}
-ONE_MODE = {"reconfiguration.rule": None, "reconfiguration.order": {"prefill": "prefill"}}
+ONE_MODE = {"reconfiguration.rule": None, "reconfiguration.order": {"prefill": "prefill", "action": "decode"}}
 IN_MODE, IN_CHIP = "reconfiguration.modes.prefill", "clusters.npu"
 ALONE = {"reconfiguration": None, "sram.shared.split": {"activations": 1.0}}
 
