@@ -249,6 +249,54 @@ def format_quantity(value: float, unit: str, digits: int = 3) -> str:
     raise AssertionError("unreachable: the last scale always returns")
 
 
+VALUE_DIGITS: Final = 4
+"""Significant digits of a value as text."""
+
+_SMALL_MM2: Final = 0.1
+_UNSCALED: Final[dict[str, tuple[float, str]]] = {
+    "cycles": (1, "cycles"),
+    "B/cycle": (1, "B/cycle"),
+    "mm2": (1, "mm2"),
+    "um2": (1e6, "um2"),
+    "USD": (1, "USD"),
+    "USD/mm2": (1, "USD/mm2"),
+    "USD/B": (1e9, "USD/GB"),
+    "defects/mm2": (100, "defects/cm2"),
+    "T/s": (1e-6, "MT/s"),
+}
+"""Units of numbers that are written without a prefix of their own: the factor to the unit in which they are."""
+
+
+def value_text(value: float, unit: str | None, like: float | None = None) -> str:
+    """A value in the prefix in which people write it.
+
+    Args:
+        value: in the base unit.
+        unit: the base unit; None for a pure number.
+        like: another value of the same number: a capacity is written with a binary prefix where that one is.
+
+    >>> value_text(0.8 * 96 * 2**20, "B", like=96 * 2**20)
+    '76.8 MiB'
+    """
+    if unit is None:
+        return f"{value:,.6g}" if value < 1e6 else f"{value:,.0f}"
+    if unit == "B":
+        return _capacity(value, value if like is None else like)
+    if unit == "mm2" and value < _SMALL_MM2:
+        unit = "um2"
+    if unit in _UNSCALED:
+        factor, written = _UNSCALED[unit]
+        return f"{factor * value:,.6g} {written}"
+    return format_quantity(value, unit, VALUE_DIGITS)
+
+
+def _capacity(value: float, like: float) -> str:
+    """Bytes with the prefix in which bytes like them are round: 64 GB, 4 MiB."""
+    scale = next((scale for scale in (2**30, 2**20, 2**10) if like >= scale), None)
+    is_binary = scale is not None and like % (scale / 8) == 0
+    return binary_size(value) if is_binary else format_quantity(value, "B", VALUE_DIGITS)
+
+
 def binary_size(size_bytes: float) -> str:
     """A size as memories are named, with a binary prefix.
 

@@ -7,7 +7,7 @@ walking the specs, so a number that a spec gains is a lever without a line here.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup
 from simulator.simulation.to_program import to_program
 from simulator.sourced import Sourced, units_of
+from simulator.units import value_text
 
 Owner = Literal["chip", "runtime", "background"]
 """What a number belongs to: the hardware, the software, or other traffic on the DRAM."""
@@ -38,6 +39,10 @@ class Lever:
     def name(self) -> str:
         """The path of a number of the chip as `--set` takes it; that of others with its owner in front."""
         return self.path if self.owner == "chip" else f"{self.owner}.{self.path}"
+
+    def text(self, value: float) -> str:
+        """A value of it as people write it."""
+        return value_text(value, self.unit, self.number.value)
 
     def moved(self, setup: Setup, value: float) -> Setup:
         """The setup with another value.
@@ -75,11 +80,19 @@ class Change:
     """A lever at another value, and what that does."""
 
     value: float
-    """The value that was really set; that of the setup if no other near it is allowed."""
+    """The value that was really set; that of the setup if no other near it is allowed, the one asked for if it alone
+    was."""
     latency_ticks: int | None
     """Latency of the slowest frame with it; None if it cannot run."""
     reason: str | None = None
     """Why it cannot run, or why no other value is allowed."""
+
+    @property
+    def short_reason(self) -> str:
+        """The first sentence of the reason, without where the value was written."""
+        first = (self.reason or "").partition("\n")[0]
+        place, gap, rule = first.partition("  ")
+        return rule.partition(": ")[2] or rule if gap else place
 
 
 class Variants:
@@ -102,15 +115,25 @@ class Variants:
 
     def change(self, lever: Lever, wanted: float) -> Change:
         """The lever at a value, or at the nearest one that its spec allows: a whole number, or a fraction of 1."""
-        reason = None
-        for value in _candidates(lever, wanted):
+        found = self._first_allowed(lever, _candidates(lever, wanted))
+        return found if isinstance(found, Change) else Change(lever.number.value, self.base_ticks, found)
+
+    def change_to(self, lever: Lever, value: float) -> Change:
+        """The lever at just this value; one that its spec refuses cannot run."""
+        found = self._first_allowed(lever, (value,))
+        return found if isinstance(found, Change) else Change(value, None, found)
+
+    def _first_allowed(self, lever: Lever, values: Iterable[float]) -> Change | str:
+        """The change to the first value that the spec allows, or why it refuses the first."""
+        reason = ""
+        for value in values:
             try:
                 setup = lever.moved(self._setup, value)
             except SpecError as error:
                 reason = reason or error.message
                 continue
             return self._simulated(setup, value)
-        return Change(lever.number.value, self.base_ticks, reason)
+        return reason
 
     def _simulated(self, setup: Setup, value: float) -> Change:
         try:
@@ -125,9 +148,14 @@ class Variants:
 
 
 def _candidates(lever: Lever, wanted: float) -> Iterator[float]:
-    """Values to try in turn; only the spec knows which numbers must be whole or at most 1."""
+    """Values to try in turn; only the spec knows which numbers must be whole or at most 1.
+
+    A whole number above 1 counts something, and stays whole, so that nobody is offered a fraction of a multiplier.
+    """
     present = lever.number.value
-    yield wanted
+    counts = lever.unit is None and present > 1 and present == round(present)
+    if not counts:
+        yield wanted
     if lever.unit:
         return
     step = math.copysign(1, wanted - present)

@@ -70,8 +70,8 @@ def tornado(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], 
     """Every lever a fifth smaller and larger, the largest swing first."""
     found = []
     for lever in levers:
-        low, high = (factor * lever.number.value for factor in (1 - STEP, 1 + STEP))
-        found.append(_between(lever, low, high, variants))
+        low, high = (variants.change(lever, factor * lever.number.value) for factor in (1 - STEP, 1 + STEP))
+        found.append(_sensitivity(lever, low, high, variants))
         on_lever()
     return _by_swing(found)
 
@@ -82,15 +82,14 @@ def over_ranges(levers: Sequence[Lever], variants: Variants, on_lever: Callable[
     for lever in levers:
         ends = noted_range(lever.number, lever.unit)
         if ends is not None:
-            found.append(_between(lever, *ends, variants))
+            low, high = (variants.change_to(lever, end) for end in ends)
+            found.append(_sensitivity(lever, low, high, variants))
             on_lever()
     return [item for item in _by_swing(found) if item.has_effect]
 
 
-def _between(lever: Lever, low: float, high: float, variants: Variants) -> Sensitivity:
-    return Sensitivity(
-        lever, variants.change(lever, low), variants.change(lever, high), variants.base_ticks, variants.rounding_ticks
-    )
+def _sensitivity(lever: Lever, low: Change, high: Change, variants: Variants) -> Sensitivity:
+    return Sensitivity(lever, low, high, variants.base_ticks, variants.rounding_ticks)
 
 
 def _by_swing(found: Iterable[Sensitivity]) -> list[Sensitivity]:

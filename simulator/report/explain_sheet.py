@@ -11,10 +11,10 @@ from rich.text import Text
 
 from simulator.explanation.advice import Advice, Reach
 from simulator.explanation.explain import Explanation
-from simulator.explanation.levers import Change, Lever
+from simulator.explanation.levers import Change
 from simulator.explanation.parts import PathItem
 from simulator.explanation.sensitivity import STEP, Sensitivity
-from simulator.report.sheet_parts import WIDTH, new_table, rendered, value_text
+from simulator.report.sheet_parts import WIDTH, new_table, rendered
 from simulator.report.verdict import deadline_sentence
 from simulator.units import format_quantity, ticks_to_seconds
 
@@ -25,6 +25,8 @@ MOST_ITEMS: Final = 8
 _SMALL: Final = f"{100 * SMALL_FRACTION:g} %"
 SMALL_SHARE: Final = 0.1
 """Parts of an operation below this share of it are not named."""
+_ROUNDED: Final = 1e-3
+"""A value that is nearer to the one meant is that one, made whole."""
 OWNERS: Final = {"chip": "", "runtime": " (software)", "background": " (other traffic)"}
 
 
@@ -46,6 +48,7 @@ def explain_sheet(explanation: Explanation, width: int = WIDTH) -> str:
         table.padding = 0
     remarks = Text("\n".join(_remarks(explanation, small)))
     parts: list[RenderableType] = [head, *tables[:3], remarks, *tables[3:]]
+    parts.extend(Text(line) for line in _reasons(explanation.ranges))
     if small_ranges:
         parts.append(Text(f"Ranges that change less than {_SMALL}: {_listed(small_ranges)}."))
     return rendered([*parts, Text(advice_sentences(explanation))], width)
@@ -113,7 +116,7 @@ def _tornado_table(large: Iterable[Sensitivity], width: int) -> Table:
     )
     for item in large:
         low, high = (_effect(item, change, factor) for change, factor in ((item.low, 1 - STEP), (item.high, 1 + STEP)))
-        present = _value(item.lever, item.lever.number.value)
+        present = item.lever.text(item.lever.number.value)
         table.add_row(_in_lines(item.lever.name, width - 53), present, low, high)
     return table
 
@@ -137,8 +140,8 @@ def _effect(item: Sensitivity, change: Change, factor: float) -> str:
     if change.value == present:
         return "at its limit"
     effect = _longer(change, item.base_ticks)
-    is_as_meant = abs(change.value / (factor * present) - 1) < 1e-9
-    return effect if is_as_meant else f"at {_value(item.lever, change.value)}: {effect}"
+    is_as_meant = abs(change.value / (factor * present) - 1) < _ROUNDED
+    return effect if is_as_meant else f"at {item.lever.text(change.value)}: {effect}"
 
 
 def _longer(change: Change, base_ticks: int) -> str:
@@ -157,6 +160,7 @@ def _remarks(explanation: Explanation, small: Sequence[Sensitivity]) -> Iterable
         yield f"No effect: {', '.join(_folded([lever.name for lever in explanation.no_effect], kept))}."
     if explanation.fixed:
         yield f"Cannot be changed by so little: {', '.join(lever.name for lever in explanation.fixed)}."
+    yield from _reasons(explanation.tornado)
     base_ticks = explanation.parts.latency_ticks
     both = [item for item in explanation.tornado if _is_quicker_both_ways(item)]
     if both:
@@ -167,6 +171,14 @@ def _remarks(explanation: Explanation, small: Sequence[Sensitivity]) -> Iterable
                 f"{len(both)} of these numbers make the slowest frame quicker when smaller and when larger, by up to "
                 f"{100 * largest:.1f} %: frames then meet in other places. Smaller differences say little."
             )
+
+
+def _reasons(found: Iterable[Sensitivity]) -> Iterable[str]:
+    """Why values cannot run."""
+    for item in found:
+        for change in (item.low, item.high):
+            if change.latency_ticks is None:
+                yield f"{item.lever.name} at {item.lever.text(change.value)} cannot run: {change.short_reason}."
 
 
 def _listed(found: Iterable[Sensitivity]) -> str:
@@ -201,8 +213,8 @@ def _range_table(large: Iterable[Sensitivity], width: int) -> Table:
     for item in large:
         lever = item.lever
         table.add_row(
-            _in_lines(lever.name, width - 65), _value(lever, lever.number.value),
-            _span(_value(lever, item.low.value), _value(lever, item.high.value)),
+            _in_lines(lever.name, width - 65), lever.text(lever.number.value),
+            _span(lever.text(item.low.value), lever.text(item.high.value)),
             _longer(item.low, item.base_ticks), _longer(item.high, item.base_ticks),
         )  # fmt: skip
     return table
@@ -221,16 +233,14 @@ def advice_sentences(explanation: Explanation) -> str:
         return f"No number makes the frame quicker by being changed by {100 * STEP:.0f} %."
     lever, change = advice.best.lever, advice.best.better
     words = [
-        f"What would buy most is {lever.name}{OWNERS[lever.owner]}: {_value(lever, change.value)} instead of "
-        f"{_value(lever, lever.number.value)} {_saving(advice.best)}"
+        f"What would buy most is {lever.name}{OWNERS[lever.owner]}: {lever.text(change.value)} instead of "
+        f"{lever.text(lever.number.value)} {_saving(advice.best)}"
     ]
     if advice.equals:
         words.append(f"As much by {', '.join(advice.equals)}.")
     if advice.best_of_chip is not None:
         chip = advice.best_of_chip
-        words.append(
-            f"Of the hardware it is {chip.lever.name}: {_value(chip.lever, chip.better.value)} {_saving(chip)}"
-        )
+        words.append(f"Of the hardware it is {chip.lever.name}: {chip.lever.text(chip.better.value)} {_saving(chip)}")
     share = f"{100 * advice.limited_fraction:.0f} % of the frame"
     words.append(f"Then {advice.limited_by} is the largest part, {share}.")
     words.extend(_deadline_words(explanation, advice))
@@ -269,11 +279,7 @@ def _deadline_words(explanation: Explanation, advice: Advice) -> Iterable[str]:
 def _reached(reach: Reach) -> str:
     """Such as "12.8 GT/s, 1.5 times what it is"."""
     factor = reach.change.value / reach.lever.number.value
-    return f"{_value(reach.lever, reach.change.value)}, {factor:.3g} times what it is"
-
-
-def _value(lever: Lever, value: float) -> str:
-    return value_text(value, lever.unit)
+    return f"{reach.lever.text(reach.change.value)}, {factor:.3g} times what it is"
 
 
 def _time(ticks: int) -> str:

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from simulator.metrics.streams import Percentile, StreamOutcome
-from simulator.report.sheet_parts import WIDTH, new_table, rendered, value_text
+from simulator.report.sheet_parts import WIDTH, new_table, rendered
 from simulator.report.verdict import deadline_sentence, limit_sentence, loss_sentence, reach_sentence
 from simulator.simulation.modes import MOST_TASKS, ModeGains, PhaseMode
 from simulator.simulation.result import Result
-from simulator.units import binary_size, format_quantity, ticks_to_seconds
+from simulator.units import binary_size, format_quantity, ticks_to_seconds, value_text
 
 SMALL_SHARE = 0.005
 """Causes below this share of the latency are summed up in one row."""

@@ -15,12 +15,12 @@ from rich.text import Text
 
 from simulator.sourced import UNCERTAIN, Status, units_of
 from simulator.spec import Spec
-from simulator.units import format_quantity
+from simulator.units import VALUE_DIGITS, value_text
 
 WIDTH: Final = 100
 """Columns of a sheet."""
 
-DIGITS: Final = 4
+DIGITS: Final = VALUE_DIGITS
 """Significant digits of a number."""
 
 _STATUS_ORDER: Final[tuple[Status, ...]] = (
@@ -50,43 +50,6 @@ def numbers_of(spec: Spec) -> dict[str, Number]:
         path: Number(value_text(number.value, unit), number.status, number.source, number.note)
         for path, number, unit in units_of(spec)
     }
-
-
-_SMALL_MM2: Final = 0.1
-_UNSCALED: Final[dict[str, tuple[float, str]]] = {
-    "cycles": (1, "cycles"),
-    "B/cycle": (1, "B/cycle"),
-    "mm2": (1, "mm2"),
-    "um2": (1e6, "um2"),
-    "USD": (1, "USD"),
-    "USD/mm2": (1, "USD/mm2"),
-    "USD/B": (1e9, "USD/GB"),
-    "defects/mm2": (100, "defects/cm2"),
-    "T/s": (1e-6, "MT/s"),
-}
-"""Units of numbers that are written without a prefix of their own: the factor to the unit in which they are."""
-
-
-def value_text(value: float, unit: str | None) -> str:
-    """A value in the prefix in which people write it; `unit` is None for a pure number."""
-    if unit is None:
-        return f"{value:,.6g}" if value < 1e6 else f"{value:,.0f}"
-    if unit == "B":
-        return _capacity(value)
-    if unit == "mm2" and value < _SMALL_MM2:
-        unit = "um2"
-    if unit in _UNSCALED:
-        factor, written = _UNSCALED[unit]
-        return f"{factor * value:,.6g} {written}"
-    return format_quantity(value, unit, DIGITS)
-
-
-def _capacity(value: float) -> str:
-    """Bytes with the prefix in which they are round: 64 GB, 4 MiB."""
-    for scale, unit in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if value >= scale:
-            return f"{value / scale:g} {unit}" if value % (scale / 8) == 0 else format_quantity(value, "B", DIGITS)
-    return format_quantity(value, "B", DIGITS)
 
 
 def worst_status(statuses: Iterable[Status]) -> Status:

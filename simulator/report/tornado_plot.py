@@ -12,7 +12,6 @@ from matplotlib.patches import Patch
 from simulator.explanation.explain import Explanation
 from simulator.explanation.levers import Change
 from simulator.explanation.sensitivity import STEP, Sensitivity
-from simulator.report.sheet_parts import value_text
 from simulator.report.style import (
     COLOURS,
     FAINT,
@@ -77,7 +76,7 @@ def _title(explanation: Explanation) -> str:
         return f"No number alone makes the frame quicker than {latency}"
     better = advice.best.better
     took = format_quantity(ticks_to_seconds(better.latency_ticks or 0), "s")
-    value = value_text(better.value, advice.best.lever.unit)
+    value = advice.best.lever.text(better.value)
     return f"{advice.best.lever.name} buys most: {value} brings {latency} to {took}"
 
 
@@ -94,7 +93,7 @@ def _draw_bar(axes: Axes, row: int, item: Sensitivity) -> None:
     for change, _ in halves[:1] if is_one_sided else halves:
         end_ms = ends[change.value]
         if end_ms != base_ms or change.latency_ticks is None:
-            text = value_text(change.value, item.lever.unit)
+            text = item.lever.text(change.value)
             text += " cannot run" if change.latency_ticks is None else ""
             is_left = end_ms < base_ms
             axes.annotate(

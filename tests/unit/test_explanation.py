@@ -122,6 +122,19 @@ def test_a_whole_number_changes_by_at_least_one_and_never_to_zero(tiny_catalogue
     assert only.gain_fraction == pytest.approx(1 - saved**0.26303, rel=1e-3)
 
 
+def test_what_counts_stays_whole(tiny_catalogue: Any) -> None:
+    """A fifth fewer than 64 multipliers is 51.2 of them, a fifth more 76.8."""
+    count = bars(simulator.explain(result_of(tiny_catalogue, {**ENDLESS_DRAM, MACS: 64})))[MACS]
+    assert (count.low.value, count.high.value) == (51, 77)
+
+
+def test_a_changed_capacity_is_written_as_the_capacity_is(tiny_catalogue: Any) -> None:
+    levers = {lever.name: lever for lever in levers_of(result_of(tiny_catalogue, {"dram.capacity": "96 MiB"}).setup)}
+    assert levers["dram.capacity"].text(0.8 * 96 * 2**20) == "76.8 MiB"
+    decimal = {lever.name: lever for lever in levers_of(result_of(tiny_catalogue, {"dram.capacity": "64 GB"}).setup)}
+    assert decimal["dram.capacity"].text(0.8 * 64e9) == "51.2 GB"
+
+
 def test_a_fraction_ends_at_one(tiny_catalogue: Any) -> None:
     result = result_of(tiny_catalogue, {**ENDLESS, "dram.sustained_fraction": 0.9})
     bar = bars(simulator.explain(result))["dram.sustained_fraction"]
@@ -262,6 +275,17 @@ def test_a_number_that_goes_to_zero_saves_a_fifth_of_all_that_it_costs(present: 
     number = Sourced(value=present, source="me", status="assumed")
     bar = Sensitivity(Lever("chip", "latency", number, "s"), Change(to, 50), Change(2 * present, 100), 100, 0)
     assert bar.gain_fraction == pytest.approx(gain)
+
+
+def test_an_end_of_a_range_that_is_refused_cannot_run_and_says_why(tiny_catalogue: Any) -> None:
+    """No traffic at all is no bandwidth: the spec refuses it, and what it would do is not known."""
+    tiny_catalogue.edit("scenarios/drive.yaml", "2 GB/s, source: me, status: assumed",
+                        '2 GB/s, source: me, status: assumed, note: "a guess (range 0 to 3)"')  # fmt: skip
+    explanation = simulator.explain(simulator.run_scenario("drive", catalogue=[tiny_catalogue.folder]))
+    (bar,) = explanation.ranges
+    assert (bar.low.value, bar.low.latency_ticks) == (0, None)
+    assert bar.low.short_reason == 'must be above zero, got "0.0 B/s"'
+    assert bar.high.latency_ticks is not None
 
 
 def test_every_range_of_the_catalogue_is_read() -> None:
