@@ -18,6 +18,7 @@ from simulator.catalog import (
 from simulator.chip import Chip
 from simulator.engine.interface import Progress
 from simulator.engine.select import EngineName
+from simulator.errors import SpecError
 from simulator.explanation.explain import Explanation
 from simulator.explanation.explain import Progress as ExplanationProgress
 from simulator.explanation.explain import explain as explain_result
@@ -146,15 +147,32 @@ def run_scenario(
     return simulate(resolve(scenario, known, overrides=overrides), engine=engine, checks=checks, progress=progress)
 
 
-def explain(result: Result, *, engine: EngineName = "auto", progress: ExplanationProgress | None = None) -> Explanation:
+def explain(
+    question: Result | Scenario | str | Path,
+    *,
+    engine: EngineName = "auto",
+    catalogue: Sequence[Path | str] = (),
+    progress: ExplanationProgress | None = None,
+) -> Explanation:
     """Why the slowest frame of a run took as long as it did, and which change of one number would buy most.
 
     Args:
-        result: what `run` or `run_scenario` returned.
+        question: what `run` or `run_scenario` returned, or a scenario, its name or its path, which is run first.
         engine: as in `run`.
-        progress: called after every number that was changed, with how many are done and how many there are.
+        catalogue: as in `run`.
+        progress: called at first and after every number that was changed, with how many are done and how many there
+            are.
+    Raises:
+        SpecError: when the question is none of these, or as in `run`.
     """
-    return explain_result(result, engine=engine, progress=progress)
+    if isinstance(question, Scenario | str | Path):
+        question = run_scenario(question, engine=engine, catalogue=catalogue)
+    if not isinstance(question, Result):
+        raise SpecError(
+            f"explain: must be given a result or a scenario, got {type(question).__name__}",
+            hint='such as explain(run("orin-agx-64gb", "qwen3-4b")) or explain("mode-switching")',
+        )
+    return explain_result(question, engine=engine, progress=progress)
 
 
 def search(

@@ -1,31 +1,20 @@
-"""Advice: which change of one number would buy most, and how far that number would have to go to meet the deadline."""
+"""Advice: the change of one number that would buy most, and what is said about it.
+
+How it is found is in `find_advice`.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from simulator.engine.interface import Engine
-from simulator.explanation.levers import Change, Lever, Variants
-from simulator.explanation.parts import latency_parts
+from simulator.explanation.levers import Change, Lever
 from simulator.explanation.sensitivity import STEP, Sensitivity
-from simulator.metrics.latency import slowest_frame
-from simulator.program import NONE
-from simulator.simulation.result import Result
-from simulator.simulation.to_program import to_program
+from simulator.units import format_quantity, ticks_to_seconds
 
-FARTHEST: Final = 8.0
-"""The largest factor by which a number is changed to meet a deadline."""
-CLOSE_ENOUGH: Final = 1.005
-"""The search for a value ends when the last one that is in time and the last one that is late are this close."""
-MOST_STEPS: Final = 9
-"""Halvings of the search, after the simulation of the farthest value."""
-MOST_TRIED: Final = 4
-"""Numbers that are tried at their farthest value, those that save most first."""
-EQUAL_GAIN: Final = 5e-4
-"""Gains that differ by less of the latency are equal."""
+OWNERS: Final = {"chip": "", "runtime": " (software)", "background": " (other traffic)"}
+_STEP: Final = f"{100 * STEP:.0f} %"
 
 
 @dataclass(frozen=True)
@@ -47,105 +36,110 @@ class Advice:
     """The best change of the hardware, where `best` is of software or of other traffic."""
     equals: tuple[str, ...]
     """Names of other numbers of the same owner that save as much."""
+    larger_steps: tuple[Sensitivity, ...]
+    """Numbers that save less per 20 %, but can only change by so much more that they save more at once."""
     limited_by: str
     """The largest part of the latency with the change."""
     limited_fraction: float
     """Its share of that latency."""
+    deadline_ticks: int | None
+    """Latency allowed for the frame, if any."""
     is_in_time: bool | None
     """Whether the change meets the deadline; None if there is none."""
     reaches: tuple[Reach, ...]
     """What it takes to meet the deadline: numbers that cannot alone, those that save most first, until one can. None
     where the change meets it, or where there is no deadline."""
+    spares: tuple[Sensitivity, ...]
+    """Numbers of the chip of which less costs time and still meets the deadline, those that cost most first."""
+
+    @property
+    def text(self) -> str:
+        """Which change would buy most, how much, what limits then, and whether that meets the deadline."""
+        return " ".join(_sentences(self))
+
+    def __str__(self) -> str:
+        """As `text`."""
+        return self.text
 
 
-def advice(result: Result, bars: Sequence[Sensitivity], variants: Variants, engine: Engine) -> Advice | None:
-    """The change that would buy most; None if no number saves anything.
-
-    Args:
-        result: the run as it is.
-        bars: the sensitivity of each number.
-        variants: simulates changes.
-        engine: runs the best change once more, to see what limits it.
-    """
-    saving = [item for item in bars if item.has_effect and item.gain_fraction > 0]
-    if not saving:
-        return None
-    best, equals = _best(saving)
-    others = sorted((item for item in saving if item.lever.name not in equals), key=lambda item: -item.gain_fraction)
-    in_turn = [best, *(item for item in others if item is not best)]
-    of_chip = [item for item in saving if item.lever.owner == "chip"]
-    ticks = best.better.latency_ticks
-    assert ticks is not None  # it saves something
-    parts = _parts_after(result, best, engine)
-    limited_by = max(parts, key=lambda part: parts[part])
-    deadline = result.setup.streams[0].deadline_ticks
-    deadline_ticks = None if deadline == NONE else deadline
-    is_in_time = None if deadline_ticks is None else ticks <= deadline_ticks
-    return Advice(
-        best=best,
-        best_of_chip=_best(of_chip)[0] if of_chip and best.lever.owner != "chip" else None,
-        equals=equals,
-        limited_by=limited_by,
-        limited_fraction=parts[limited_by] / sum(parts.values()),
-        is_in_time=is_in_time,
-        reaches=() if deadline_ticks is None or is_in_time else tuple(_reaches(in_turn, variants, deadline_ticks)),
+def _sentences(advice: Advice) -> Iterable[str]:
+    lever = advice.best.lever
+    yield (
+        f"What would buy most per {_STEP} is {lever.name}{OWNERS[lever.owner]}: {_value(lever, advice.best.better)} "
+        f"instead of {lever.text(lever.number.value)} {_saving(advice.best)}"
     )
+    if advice.equals:
+        yield f"As much by {', '.join(advice.equals)}."
+    for item in advice.larger_steps:
+        saved = 100 * (1 - (item.better.latency_ticks or 0) / item.base_ticks)
+        yield f"{item.lever.name} comes in larger steps: {_value(item.lever, item.better)} takes {saved:.1f} % off."
+    if advice.best_of_chip is not None:
+        chip = advice.best_of_chip
+        yield f"Of the hardware it is {chip.lever.name}: {_value(chip.lever, chip.better)} {_saving(chip)}"
+    yield f"Then {advice.limited_by} is the largest part, {100 * advice.limited_fraction:.0f} % of the frame."
+    if advice.deadline_ticks is not None:
+        yield from _deadline_sentences(advice, advice.deadline_ticks)
+    if advice.spares:
+        yield f"Still in time, one of these could be {_STEP} smaller: {', '.join(map(_spare, advice.spares))}."
 
 
-def _best(saving: Sequence[Sensitivity]) -> tuple[Sensitivity, tuple[str, ...]]:
-    """The largest gain, and the names of others of the same owner that are as large.
-
-    Of equal gains the change nearest to 20 % comes first: it says most plainly what to do.
-    """
-    most = max(item.gain_fraction for item in saving)
-    equal = [item for item in saving if item.gain_fraction > most - EQUAL_GAIN]
-    best = min(equal, key=_distance_from_step)
-    owner = best.lever.owner
-    return best, tuple(item.lever.name for item in equal if item is not best and item.lever.owner == owner)
+def _saving(item: Sensitivity) -> str:
+    """Such as "takes 145 ms off (-12.6 %): 1.01 s."."""
+    ticks = item.better.latency_ticks
+    assert ticks is not None  # it saves something
+    return f"takes {_time(item.base_ticks - ticks)} off ({longer(item.better, item.base_ticks)}): {_time(ticks)}."
 
 
-def _distance_from_step(item: Sensitivity) -> float:
-    ratio = item.better.value / item.lever.number.value
-    return round(abs(abs(ratio - 1) - STEP), 9)  # floating point must not choose between equals
+def _spare(item: Sensitivity) -> str:
+    """Such as "dram.rate (+13.8 %)", with the value where it is not a fifth smaller."""
+    lever, effect = item.lever, longer(item.low, item.base_ticks)
+    is_as_meant = is_near(item.low.value, (1 - STEP) * lever.number.value)
+    return f"{lever.name} ({effect})" if is_as_meant else f"{lever.name} (at {lever.text(item.low.value)}: {effect})"
 
 
-def _parts_after(result: Result, best: Sensitivity, engine: Engine) -> Mapping[str, int]:
-    program = to_program(best.lever.moved(result.setup, best.better.value))
-    timeline = engine.run(program)
-    return latency_parts(timeline, slowest_frame(timeline), engine).part_ticks
+def _deadline_sentences(advice: Advice, deadline_ticks: int) -> Iterable[str]:
+    deadline = _time(deadline_ticks)
+    if not advice.reaches:
+        is_met_now = advice.best.base_ticks <= deadline_ticks
+        yield f"The deadline of {deadline} is met {'without it, too' if is_met_now else 'with it'}."
+        return
+    late = [reach for reach in advice.reaches if not reach.is_in_time]
+    if late:
+        first = late[0]
+        ticks = first.change.latency_ticks
+        took = "the frame cannot run" if ticks is None else f"it takes {_time(ticks)}"
+        yield f"Alone it cannot meet the deadline of {deadline}: with {_reached(first)}, {took}."
+        if late[1:]:
+            yield f"Nor can {' or '.join(reach.lever.name for reach in late[1:])}."
+    for reach in advice.reaches[len(late) :]:
+        name = reach.lever.name if late else "it"
+        yield f"To meet the deadline of {deadline} by {name} alone takes {_reached(reach)}."
 
 
-def _reaches(in_turn: Sequence[Sensitivity], variants: Variants, deadline_ticks: int) -> Iterator[Reach]:
-    for item in in_turn[:MOST_TRIED]:
-        reach = _reach(item, variants, deadline_ticks)
-        yield reach
-        if reach.is_in_time:
-            return
+def _reached(reach: Reach) -> str:
+    """Such as "12.8 GT/s, 1.5 times what it is"."""
+    factor = reach.change.value / reach.lever.number.value
+    return f"{_value(reach.lever, reach.change)}, {factor:.3g} times what it is"
 
 
-def _reach(best: Sensitivity, variants: Variants, deadline_ticks: int) -> Reach:
-    """The value of a number that meets a deadline, by bisection of its logarithm.
-
-    The answer was itself simulated. Should the latency rise somewhere on the way, a nearer value may exist.
-    """
-    lever, present = best.lever, best.lever.number.value
-    late = best.better.value
-    farthest = present * (FARTHEST if late > present else 1 / FARTHEST)
-    found = variants.change(lever, farthest)
-    if not _is_in_time(found, deadline_ticks):
-        return Reach(lever, found, is_in_time=False)
-    for _ in range(MOST_STEPS):
-        if max(found.value / late, late / found.value) <= CLOSE_ENOUGH:
-            break
-        middle = variants.change(lever, math.sqrt(late * found.value))
-        if middle.value in {late, found.value}:
-            break  # whole numbers have nothing in between
-        if _is_in_time(middle, deadline_ticks):
-            found = middle
-        else:
-            late = middle.value
-    return Reach(lever, found, is_in_time=True)
+def _value(lever: Lever, change: Change) -> str:
+    """The value of a change, with the range of its note if it lies beyond it."""
+    text = lever.text(change.value)
+    return f"{text} (beyond its range {lever.range_text})" if lever.is_beyond(change.value) else text
 
 
-def _is_in_time(change: Change, deadline_ticks: int) -> bool:
-    return change.latency_ticks is not None and change.latency_ticks <= deadline_ticks
+def longer(change: Change, base_ticks: int) -> str:
+    """By how much a change makes the latency longer, such as "+13.8 %"."""
+    if change.latency_ticks is None:
+        return "cannot run"
+    text = f"{100 * (change.latency_ticks / base_ticks - 1):+.1f} %"
+    return "0.0 %" if text in {"+0.0 %", "-0.0 %"} else text
+
+
+def is_near(value: float, wanted: float) -> bool:
+    """Whether a value is the one wanted, made whole: to a thousandth."""
+    return abs(value - wanted) <= 1e-3 * abs(wanted)
+
+
+def _time(ticks: int) -> str:
+    return format_quantity(ticks_to_seconds(ticks), "s")

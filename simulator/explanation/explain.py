@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from simulator.engine.select import EngineName, engine_named
-from simulator.explanation.advice import Advice, Reach, advice
+from simulator.explanation.advice import Advice, Reach
+from simulator.explanation.find_advice import find_advice
 from simulator.explanation.levers import Change, Lever, Variants, levers_of
 from simulator.explanation.parts import LatencyParts, latency_parts
 from simulator.explanation.sensitivity import STEP, Sensitivity, over_ranges, tornado
 from simulator.simulation.result import Result
-from simulator.sourced import noted_range
 from simulator.units import ticks_to_seconds
 
 SCHEMA: Final = "roadline.explain/1"
@@ -32,7 +32,7 @@ class Explanation:
     result: Result
     parts: LatencyParts
     tornado: tuple[Sensitivity, ...]
-    """The numbers that change the latency when 20 % smaller or larger, the largest swing first."""
+    """The numbers that change the latency when 20 % smaller or larger, the largest gain per 20 % first."""
     no_effect: tuple[Lever, ...]
     """The numbers that do not."""
     fixed: tuple[Lever, ...]
@@ -43,6 +43,10 @@ class Explanation:
     """None if no number saves anything."""
     num_simulated: int
     """Simulations beside that of the run."""
+
+    def __repr__(self) -> str:
+        advice = "nothing saves" if self.advice is None else f"{self.advice.best.lever.name} buys most"
+        return f"<Explanation of {self.result!r}: {advice}>"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
@@ -89,7 +93,7 @@ def explain(result: Result, *, engine: EngineName = "auto", progress: Progress |
     """
     chosen = engine_named(engine)
     levers, variants = levers_of(result.setup), Variants(result, chosen)
-    total = len(levers) + sum(noted_range(lever.number, lever.unit) is not None for lever in levers)
+    total = len(levers) + sum(lever.noted_ends is not None for lever in levers)
     done = 0
 
     def on_lever() -> None:
@@ -100,7 +104,9 @@ def explain(result: Result, *, engine: EngineName = "auto", progress: Progress |
 
     bars = tornado(levers, variants, on_lever)
     ranges = over_ranges(levers, variants, on_lever)
-    best = advice(result, bars, variants, chosen)
+    best = find_advice(result, bars, variants, chosen)
+    if best is not None:  # of gains that are nearly equal, the table begins with the one that the advice names
+        bars.sort(key=lambda item: item is not best.best)
     fixed = {item.lever.name for item in bars if item.is_fixed}
     idle = {item.lever.name for item in bars if not item.has_effect} - fixed
     return Explanation(
@@ -123,8 +129,8 @@ def _sensitivity_dict(item: Sensitivity) -> dict[str, Any]:
     lever = item.lever
     return {
         "number": lever.name, "owner": lever.owner, "unit": lever.unit, "value": lever.number.value,
-        "status": lever.number.status, "low": _change_dict(item.low), "high": _change_dict(item.high),
-        "gain_fraction": item.gain_fraction,
+        "status": lever.number.status, "range": lever.noted_ends, "low": _change_dict(item.low),
+        "high": _change_dict(item.high), "gain_fraction": item.gain_fraction,
     }  # fmt: skip
 
 
@@ -137,16 +143,19 @@ def _change_dict(change: Change) -> dict[str, Any]:
 def _advice_dict(advice: Advice) -> dict[str, Any]:
     of_chip = advice.best_of_chip
     return {
+        "text": advice.text,
         "number": advice.best.lever.name,
         "owner": advice.best.lever.owner,
         **_change_dict(advice.best.better),
         "gain_fraction": advice.best.gain_fraction,
         "equals": list(advice.equals),
         "best_of_chip": None if of_chip is None else _sensitivity_dict(of_chip),
+        "larger_steps": [_sensitivity_dict(item) for item in advice.larger_steps],
         "limited_by": advice.limited_by,
         "limited_fraction": advice.limited_fraction,
         "meets_deadline": advice.is_in_time,
         "reaches": [_reach_dict(reach) for reach in advice.reaches],
+        "spares": [_sensitivity_dict(item) for item in advice.spares],
     }
 
 

@@ -17,7 +17,7 @@ from simulator.metrics.latency import release_latency, slowest_frame
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup
 from simulator.simulation.to_program import to_program
-from simulator.sourced import Sourced, units_of
+from simulator.sourced import Sourced, noted_range, units_of
 from simulator.units import value_text
 
 Owner = Literal["chip", "runtime", "background"]
@@ -43,6 +43,26 @@ class Lever:
     def text(self, value: float) -> str:
         """A value of it as people write it."""
         return value_text(value, self.unit, self.number.value)
+
+    @property
+    def noted_ends(self) -> tuple[float, float] | None:
+        """The ends of the range that its note gives, if any."""
+        return noted_range(self.number, self.unit)
+
+    @property
+    def range_text(self) -> str:
+        """Such as "6,400 to 9,600 MT/s"; empty without a range."""
+        return "" if self.noted_ends is None else self.span_text(*self.noted_ends)
+
+    def span_text(self, low: float, high: float) -> str:
+        """Such as "5 to 20 GB/s": the unit once where both have the same."""
+        first, last = self.text(low), self.text(high)
+        amount, _, unit = first.partition(" ")
+        return f"{amount if last.endswith(f' {unit}') else first} to {last}"
+
+    def is_beyond(self, value: float) -> bool:
+        """Whether a value lies outside the range of its note."""
+        return self.noted_ends is not None and not self.noted_ends[0] <= value <= self.noted_ends[1]
 
     def moved(self, setup: Setup, value: float) -> Setup:
         """The setup with another value.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.explanation.levers import Change, Lever, Variants
-from simulator.sourced import noted_range
 
 STEP: Final = 0.2
 """By how much of itself a number is changed."""
@@ -67,22 +66,21 @@ class Sensitivity:
 
 
 def tornado(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], None]) -> list[Sensitivity]:
-    """Every lever a fifth smaller and larger, the largest swing first."""
+    """Every lever a fifth smaller and larger, largest gain per fifth first, of equal gains the largest swing."""
     found = []
     for lever in levers:
         low, high = (variants.change(lever, factor * lever.number.value) for factor in (1 - STEP, 1 + STEP))
         found.append(_sensitivity(lever, low, high, variants))
         on_lever()
-    return _by_swing(found)
+    return sorted(found, key=lambda item: (-item.gain_fraction, -item.swing_ticks))
 
 
 def over_ranges(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], None]) -> list[Sensitivity]:
     """Every lever whose note gives a range, at the ends of it, the largest swing first; only those with an effect."""
     found = []
     for lever in levers:
-        ends = noted_range(lever.number, lever.unit)
-        if ends is not None:
-            low, high = (variants.change_to(lever, end) for end in ends)
+        if lever.noted_ends is not None:
+            low, high = (variants.change_to(lever, end) for end in lever.noted_ends)
             found.append(_sensitivity(lever, low, high, variants))
             on_lever()
     return [item for item in _by_swing(found) if item.has_effect]

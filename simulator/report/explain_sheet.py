@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from simulator.explanation.advice import Advice, Reach
+from simulator.explanation.advice import is_near, longer
 from simulator.explanation.explain import Explanation
 from simulator.explanation.levers import Change
 from simulator.explanation.parts import PathItem
@@ -25,9 +25,6 @@ MOST_ITEMS: Final = 8
 _SMALL: Final = f"{100 * SMALL_FRACTION:g} %"
 SMALL_SHARE: Final = 0.1
 """Parts of an operation below this share of it are not named."""
-_ROUNDED: Final = 1e-3
-"""A value that is nearer to the one meant is that one, made whole."""
-OWNERS: Final = {"chip": "", "runtime": " (software)", "background": " (other traffic)"}
 
 
 def explain_sheet(explanation: Explanation, width: int = WIDTH) -> str:
@@ -46,12 +43,12 @@ def explain_sheet(explanation: Explanation, width: int = WIDTH) -> str:
         tables.append(_range_table(of_ranges, width))
     for table in tables if width < WIDTH else ():
         table.padding = 0
-    remarks = Text("\n".join(_remarks(explanation, small)))
+    remarks = Text("\n".join(_remarks(explanation, large, small)))
     parts: list[RenderableType] = [head, *tables[:3], remarks, *tables[3:]]
     parts.extend(Text(line) for line in _reasons(explanation.ranges))
     if small_ranges:
         parts.append(Text(f"Ranges that change less than {_SMALL}: {_listed(small_ranges)}."))
-    return rendered([*parts, Text(advice_sentences(explanation))], width)
+    return rendered([*parts, Text(_advice_text(explanation))], width)
 
 
 def _part_table(explanation: Explanation) -> Table:
@@ -108,7 +105,7 @@ def _split(found: Iterable[Sensitivity]) -> tuple[list[Sensitivity], list[Sensit
 def _tornado_table(large: Iterable[Sensitivity], width: int) -> Table:
     percent = f"{100 * STEP:.0f} %"
     table = new_table(
-        f"The latency with each number {percent} smaller and larger",
+        f"The latency with each number {percent} smaller and larger, the largest gain per {percent} first",
         "number",
         "now >",
         f"-{percent} >",
@@ -139,22 +136,20 @@ def _effect(item: Sensitivity, change: Change, factor: float) -> str:
     present = item.lever.number.value
     if change.value == present:
         return "at its limit"
-    effect = _longer(change, item.base_ticks)
-    is_as_meant = abs(change.value / (factor * present) - 1) < _ROUNDED
-    return effect if is_as_meant else f"at {item.lever.text(change.value)}: {effect}"
+    effect = longer(change, item.base_ticks)
+    return effect if is_near(change.value, factor * present) else f"at {item.lever.text(change.value)}: {effect}"
 
 
-def _longer(change: Change, base_ticks: int) -> str:
-    if change.latency_ticks is None:
-        return "cannot run"
-    text = f"{100 * (change.latency_ticks / base_ticks - 1):+.1f} %"
-    return "0.0 %" if text in {"+0.0 %", "-0.0 %"} else text
-
-
-def _remarks(explanation: Explanation, small: Sequence[Sensitivity]) -> Iterable[str]:
+def _remarks(explanation: Explanation, large: Sequence[Sensitivity], small: Sequence[Sensitivity]) -> Iterable[str]:
     """What the table of numbers leaves out."""
     if small:
         yield f"Less than {_SMALL}: {_listed(small)}."
+    beyond = [
+        f"{item.lever.name} at {item.lever.text(change.value)} ({item.lever.range_text})"
+        for item in large for change in (item.low, item.high) if item.lever.is_beyond(change.value)
+    ]  # fmt: skip
+    if beyond:
+        yield f"Beyond the range of its note: {', '.join(beyond)}."
     if explanation.no_effect:
         kept = {item.lever.name for item in explanation.tornado}
         yield f"No effect: {', '.join(_folded([lever.name for lever in explanation.no_effect], kept))}."
@@ -214,72 +209,16 @@ def _range_table(large: Iterable[Sensitivity], width: int) -> Table:
         lever = item.lever
         table.add_row(
             _in_lines(lever.name, width - 65), lever.text(lever.number.value),
-            _span(lever.text(item.low.value), lever.text(item.high.value)),
-            _longer(item.low, item.base_ticks), _longer(item.high, item.base_ticks),
+            lever.span_text(item.low.value, item.high.value),
+            longer(item.low, item.base_ticks), longer(item.high, item.base_ticks),
         )  # fmt: skip
     return table
 
 
-def _span(low: str, high: str) -> str:
-    """Such as "5 to 20 GB/s": the unit once where both have the same."""
-    amount, _, unit = low.partition(" ")
-    return f"{amount if high.endswith(f' {unit}') else low} to {high}"
-
-
-def advice_sentences(explanation: Explanation) -> str:
-    """Which change would buy most, how much, what limits then, and whether that meets the deadline."""
-    advice = explanation.advice
-    if advice is None:
+def _advice_text(explanation: Explanation) -> str:
+    if explanation.advice is None:
         return f"No number makes the frame quicker by being changed by {100 * STEP:.0f} %."
-    lever, change = advice.best.lever, advice.best.better
-    words = [
-        f"What would buy most is {lever.name}{OWNERS[lever.owner]}: {lever.text(change.value)} instead of "
-        f"{lever.text(lever.number.value)} {_saving(advice.best)}"
-    ]
-    if advice.equals:
-        words.append(f"As much by {', '.join(advice.equals)}.")
-    if advice.best_of_chip is not None:
-        chip = advice.best_of_chip
-        words.append(f"Of the hardware it is {chip.lever.name}: {chip.lever.text(chip.better.value)} {_saving(chip)}")
-    share = f"{100 * advice.limited_fraction:.0f} % of the frame"
-    words.append(f"Then {advice.limited_by} is the largest part, {share}.")
-    words.extend(_deadline_words(explanation, advice))
-    return " ".join(words)
-
-
-def _saving(item: Sensitivity) -> str:
-    """Such as "takes 145 ms off (-12.6 %): 1.01 s."."""
-    ticks = item.better.latency_ticks
-    assert ticks is not None  # it saves something
-    return f"takes {_time(item.base_ticks - ticks)} off ({_longer(item.better, item.base_ticks)}): {_time(ticks)}."
-
-
-def _deadline_words(explanation: Explanation, advice: Advice) -> Iterable[str]:
-    deadline_s = explanation.result.deadline_s
-    if deadline_s is None:
-        return
-    deadline = format_quantity(deadline_s, "s")
-    if not advice.reaches:
-        is_met_now = explanation.result.latency_s <= deadline_s
-        yield f"The deadline of {deadline} is met {'without it, too' if is_met_now else 'with it'}."
-        return
-    late = [reach for reach in advice.reaches if not reach.is_in_time]
-    if late:
-        first = late[0]
-        ticks = first.change.latency_ticks
-        took = "the frame cannot run" if ticks is None else f"it takes {_time(ticks)}"
-        yield f"Alone it cannot meet the deadline of {deadline}: with {_reached(first)}, {took}."
-        if late[1:]:
-            yield f"Nor can {' or '.join(reach.lever.name for reach in late[1:])}."
-    for reach in advice.reaches[len(late) :]:
-        name = reach.lever.name if late else "it"
-        yield f"To meet the deadline of {deadline} by {name} alone takes {_reached(reach)}."
-
-
-def _reached(reach: Reach) -> str:
-    """Such as "12.8 GT/s, 1.5 times what it is"."""
-    factor = reach.change.value / reach.lever.number.value
-    return f"{reach.lever.text(reach.change.value)}, {factor:.3g} times what it is"
+    return explanation.advice.text
 
 
 def _time(ticks: int) -> str:

@@ -46,7 +46,7 @@ def draw_tornado(explanation: Explanation, path: str | os.PathLike[str]) -> None
 
 
 def tornado_figure(explanation: Explanation) -> Figure:
-    """Latency in milliseconds, a row per number, the largest swing on top; the values that were set at the ends."""
+    """Latency in milliseconds, a row per number, the largest gain per 20 % on top; at the ends the values set."""
     result, bars = explanation.result, explanation.tornado[:MOST_BARS]
     setup = result.setup
     subtitle = f"{setup.streams[0].workload.title} on {setup.chip.title}, runtime {setup.runtime.name}"
@@ -64,7 +64,7 @@ def tornado_figure(explanation: Explanation) -> Figure:
         figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.01, 0.895), ncols=2)
         hidden = len(explanation.tornado) - len(bars)
         if hidden:
-            note(figure, f"{hidden} more numbers change it by less")
+            note(figure, f"{hidden} more numbers buy less")
         settle(figure)
     return figure
 
@@ -77,7 +77,7 @@ def _title(explanation: Explanation) -> str:
     better = advice.best.better
     took = format_quantity(ticks_to_seconds(better.latency_ticks or 0), "s")
     value = advice.best.lever.text(better.value)
-    return f"{advice.best.lever.name} buys most: {value} brings {latency} to {took}"
+    return f"{advice.best.lever.name} buys most per {100 * STEP:.0f} %: {value} brings {latency} to {took}"
 
 
 def _draw_bar(axes: Axes, row: int, item: Sensitivity) -> None:

@@ -29,7 +29,7 @@ from simulator.simulation.provenance import numbers_read
 from simulator.simulation.setup import Setup
 from simulator.sourced import Sourced, units_of
 from simulator.timeline import Timeline
-from simulator.units import ticks_to_seconds
+from simulator.units import format_quantity, ticks_to_seconds
 
 SCHEMA: Final = "roadline.run/1"
 """Name and version of the shape of `to_dict`."""
@@ -56,6 +56,13 @@ class Result:
     memories: tuple[MemoryUse, ...]
     wall_s: float
     """From specs to metrics."""
+
+    def __repr__(self) -> str:
+        latency, deadline_s = format_quantity(self.latency_s, "s"), self.deadline_s
+        if deadline_s is None:
+            return f"<Result {self.setup.name}: {latency}>"
+        verdict = "meets" if self.latency_s <= deadline_s else "misses"
+        return f"<Result {self.setup.name}: {latency}, {verdict} its deadline of {format_quantity(deadline_s, 's')}>"
 
     @property
     def program(self) -> Program:

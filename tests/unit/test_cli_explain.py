@@ -52,8 +52,8 @@ def test_the_sheet_ends_with_the_advice_and_the_picture_is_written(run: Run) -> 
     code, output, errors = run("drive", "--plot", "out/why.svg")
     assert (code, errors) == (0, "wrote out/why.svg\n")
     assert output.startswith("drive: A few words on Tiny chip\n")
-    assert "\nWhat would buy most is " in output
-    assert " ".join(output.split()).endswith("is met without it, too.")
+    assert "\nWhat would buy most per 20 % is " in output
+    assert "is met without it, too. Still in time, one of these could be 20 % smaller: " in " ".join(output.split())
     assert Path("out/why.svg").read_bytes().startswith(b"<?xml")
 
 

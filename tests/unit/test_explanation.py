@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,8 +92,9 @@ def test_every_number_of_chip_and_runtime_is_either_in_the_tornado_or_without_ef
     assert sorted([*bars(explanation), *idle(explanation)]) == sorted(numbers)
     assert "clusters.npu.matrix.native.macs_per_cycle.int8" in idle(explanation)  # the model runs in fp16
     assert all(item.has_effect for item in explanation.tornado)
-    swings = [item.swing_ticks for item in explanation.tornado]
-    assert swings == sorted(swings, reverse=True)
+    gains = [item.gain_fraction for item in explanation.tornado]
+    assert gains[1:] == sorted(gains[1:], reverse=True)
+    assert gains[0] > gains[1] - 5e-4  # of equal gains the one that the advice names is first
 
 
 def test_traffic_of_others_is_a_number_too(tiny_catalogue: Any) -> None:
@@ -251,6 +254,65 @@ def test_a_deadline_that_the_change_meets_needs_no_further_search(tiny_catalogue
     assert (advice.is_in_time, advice.reaches) == (True, ())
 
 
+def test_what_comes_in_larger_steps_and_saves_more_at_once_is_named_beside_the_best() -> None:
+    """Where nearly all is DRAM, a doubling of the pins of Orin saves nearly half, a rate a fifth higher a sixth."""
+    result = simulator.run("orin-agx-64gb", "qwen3-0.6b", prompt_tokens=8, decode_tokens=2)
+    explanation = simulator.explain(result)
+    advice = explanation.advice
+    assert advice is not None
+    assert explanation.tornado[0] is advice.best
+    assert advice.best.lever.name == "dram.rate"
+    (stepped,) = advice.larger_steps
+    assert (stepped.lever.name, stepped.better.value) == ("dram.width_bits", 512)
+    assert stepped.better.latency_ticks is not None
+    saved = 1 - stepped.better.latency_ticks / stepped.base_ticks
+    assert f"dram.width_bits comes in larger steps: 512 takes {100 * saved:.1f} % off." in advice.text
+
+
+def test_a_value_beyond_the_range_of_its_own_note_is_marked(tiny_catalogue: Any) -> None:
+    tiny_catalogue.edit("chips/tiny.yaml", "    value: 0.75\n    source: me\n",
+                        "    value: 0.5\n    source: me\n    note: by feeling (range 0.3 to 0.55)\n")  # fmt: skip
+    explanation = simulator.explain(result_of(tiny_catalogue, {**ENDLESS}))
+    lever = bars(explanation)["dram.sustained_fraction"].lever
+    assert [lever.is_beyond(value) for value in (0.29, 0.3, 0.5, 0.55, 0.6)] == [True, False, False, False, True]
+    assert lever.range_text == "0.3 to 0.55"
+    assert explanation.advice is not None
+    only = replace(explanation.advice, best=bars(explanation)["dram.sustained_fraction"])
+    assert "dram.sustained_fraction: 0.6 (beyond its range 0.3 to 0.55) instead of 0.5" in only.text
+
+
+def test_what_could_be_a_fifth_smaller_in_time_is_named(tiny_catalogue: Any) -> None:
+    """A rate a fifth lower takes 1.25 times as long: in time at 1.3 times the latency, late at 1.2 times."""
+    latency_s = result_of(tiny_catalogue, ENDLESS).latency_s
+    for times, is_spare in ((1.3, True), (1.2, False)):
+        advice = simulator.explain(result_of(tiny_catalogue, ENDLESS, deadline=f"{latency_s * times} s")).advice
+        assert advice is not None
+        assert ("dram.rate" in {item.lever.name for item in advice.spares}) == is_spare
+        assert ("could be 20 % smaller: " in advice.text) == is_spare
+
+
+def test_a_scenario_is_run_and_explained_and_anything_else_is_refused(tiny_catalogue: Any) -> None:
+    folder = [tiny_catalogue.folder]
+    result = simulator.run_scenario("drive", catalogue=folder)
+    found = simulator.explain(result).to_dict()
+    for question in (
+        "drive",
+        tiny_catalogue.folder / "scenarios/drive.yaml",
+        tiny_catalogue.catalog().load_scenario("drive"),
+    ):
+        assert simulator.explain(question, catalogue=folder).to_dict() == found
+    with pytest.raises(simulator.SpecError, match="must be given a result or a scenario, got Explanation"):
+        simulator.explain(simulator.explain(result))  # type: ignore[arg-type]
+
+
+def test_results_and_explanations_are_one_line_in_a_notebook(tiny_catalogue: Any) -> None:
+    result = simulator.run_scenario("drive", catalogue=[tiny_catalogue.folder])
+    assert re.fullmatch(r"<Result drive: [0-9.]+ \w+, meets its deadline of 100 ms>", repr(result))
+    explanation = simulator.explain(result)
+    assert re.fullmatch(rf"<Explanation of {re.escape(repr(result))}: \S+ buys most>", repr(explanation))
+    assert str(explanation.advice) == explanation.to_dict()["advice"]["text"]
+
+
 # Ranges of guesses
 
 
@@ -321,11 +383,12 @@ def test_the_dictionary_has_the_promised_keys_and_its_parts_sum_up(tiny_catalogu
     assert sum(ticks) == round(tree["latency_s"] * 1e12) == explanation.result.frame.latency_ticks
     assert sum(round(item["time_s"] * 1e12) for item in tree["critical_path"]) == sum(ticks)
     first = tree["tornado"][0]
-    assert first.keys() == {"number", "owner", "unit", "value", "status", "low", "high", "gain_fraction"}
+    assert first.keys() == {"number", "owner", "unit", "value", "status", "range", "low", "high",
+                            "gain_fraction"}  # fmt: skip
     assert first["low"].keys() == {"value", "latency_s", "reason"}
-    assert tree["advice"].keys() == {"number", "owner", "value", "latency_s", "reason", "gain_fraction", "equals",
-                                     "best_of_chip", "limited_by", "limited_fraction", "meets_deadline",
-                                     "reaches"}  # fmt: skip
+    assert tree["advice"].keys() == {"text", "number", "owner", "value", "latency_s", "reason", "gain_fraction",
+                                     "equals", "best_of_chip", "limited_by", "limited_fraction", "meets_deadline",
+                                     "reaches", "larger_steps", "spares"}  # fmt: skip
     assert tree["advice"]["meets_deadline"] is True
 
 
