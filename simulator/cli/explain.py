@@ -64,10 +64,15 @@ def explain_command(*, plot_path: Path | None, as_json: bool, **question: Any) -
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None] | None]:
-    """Counts the numbers that were changed on a terminal; silent where stderr is not one."""
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Counts the numbers that were changed on a terminal; elsewhere says once how many simulations follow."""
     if not is_terminal():
-        yield None
+
+        def announce(done: int, total: int) -> None:
+            if done == 0:
+                click.echo(f"changing {total} numbers: up to {2 * total} simulations", err=True)
+
+        yield announce
         return
 
     def show(done: int, total: int) -> None:

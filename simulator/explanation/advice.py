@@ -66,7 +66,7 @@ def _sentences(advice: Advice) -> Iterable[str]:
     lever = advice.best.lever
     yield (
         f"What would buy most per {_STEP} is {lever.name}{OWNERS[lever.owner]}: {_value(lever, advice.best.better)} "
-        f"instead of {lever.text(lever.number.value)} {_saving(advice.best)}"
+        f"instead of {lever.text(lever.value)} {_saving(advice.best)}"
     )
     if advice.equals:
         yield f"As much by {', '.join(advice.equals)}."
@@ -93,7 +93,7 @@ def _saving(item: Sensitivity) -> str:
 def _spare(item: Sensitivity) -> str:
     """Such as "dram.rate (+13.8 %)", with the value where it is not a fifth smaller."""
     lever, effect = item.lever, longer(item.low, item.base_ticks)
-    is_as_meant = is_near(item.low.value, (1 - STEP) * lever.number.value)
+    is_as_meant = is_near(item.low.value, (1 - STEP) * lever.value)
     return f"{lever.name} ({effect})" if is_as_meant else f"{lever.name} (at {lever.text(item.low.value)}: {effect})"
 
 
@@ -118,7 +118,7 @@ def _deadline_sentences(advice: Advice, deadline_ticks: int) -> Iterable[str]:
 
 def _reached(reach: Reach) -> str:
     """Such as "12.8 GT/s, 1.5 times what it is"."""
-    factor = reach.change.value / reach.lever.number.value
+    factor = reach.change.value / reach.lever.value
     return f"{_value(reach.lever, reach.change)}, {factor:.3g} times what it is"
 
 

@@ -37,6 +37,8 @@ class Explanation:
     """The numbers that do not."""
     fixed: tuple[Lever, ...]
     """The numbers that no rule of the specs lets change by so little."""
+    not_varied: tuple[Lever, ...]
+    """Chosen numbers that are zero: a fifth of them is nothing."""
     ranges: tuple[Sensitivity, ...]
     """Numbers whose notes give a range that changes the latency, at the ends of it, the largest swing first."""
     advice: Advice | None
@@ -75,6 +77,7 @@ class Explanation:
             "tornado": [_sensitivity_dict(item) for item in self.tornado],
             "no_effect": [lever.name for lever in self.no_effect],
             "fixed": [lever.name for lever in self.fixed],
+            "not_varied": [lever.name for lever in self.not_varied],
             "ranges": [_sensitivity_dict(item) for item in self.ranges],
             "advice": None if self.advice is None else _advice_dict(self.advice),
         }  # fmt: skip
@@ -83,24 +86,28 @@ class Explanation:
 def explain(result: Result, *, engine: EngineName = "auto", progress: Progress | None = None) -> Explanation:
     """Why the slowest frame of a run took as long as it did.
 
-    Every sourced number of the chip, the runtime and the background traffic is changed by 20 % both ways, each time
-    in a simulation of its own.
+    Every number of the chip, the runtime and the background traffic, sourced or chosen, is changed by 20 % both ways,
+    each time in a simulation of its own.
 
     Args:
         result: a finished run.
         engine: which engine simulates; `auto` takes the quickest there is.
-        progress: called after every number with how many are done and how many there are.
+        progress: called at first and after every number with how many are done and how many there are.
     """
     chosen = engine_named(engine)
-    levers, variants = levers_of(result.setup), Variants(result, chosen)
+    variants, found = Variants(result, chosen), levers_of(result.setup)
+    not_varied = tuple(lever for lever in found if lever.source is None and lever.value == 0)
+    levers = [lever for lever in found if lever not in not_varied]
     total = len(levers) + sum(lever.noted_ends is not None for lever in levers)
-    done = 0
+    done = -1
 
     def on_lever() -> None:
         nonlocal done
         done += 1
         if progress is not None:
             progress(done, total)
+
+    on_lever()
 
     bars = tornado(levers, variants, on_lever)
     ranges = over_ranges(levers, variants, on_lever)
@@ -115,6 +122,7 @@ def explain(result: Result, *, engine: EngineName = "auto", progress: Progress |
         tornado=tuple(item for item in bars if item.has_effect),
         no_effect=tuple(lever for lever in levers if lever.name in idle),
         fixed=tuple(lever for lever in levers if lever.name in fixed),
+        not_varied=not_varied,
         ranges=tuple(ranges),
         advice=best,
         num_simulated=variants.num_simulated,
@@ -128,8 +136,8 @@ def _seconds(ticks: Mapping[str, int]) -> dict[str, float]:
 def _sensitivity_dict(item: Sensitivity) -> dict[str, Any]:
     lever = item.lever
     return {
-        "number": lever.name, "owner": lever.owner, "unit": lever.unit, "value": lever.number.value,
-        "status": lever.number.status, "range": lever.noted_ends, "low": _change_dict(item.low),
+        "number": lever.name, "owner": lever.owner, "unit": lever.unit, "value": lever.value,
+        "status": lever.status, "range": lever.noted_ends, "low": _change_dict(item.low),
         "high": _change_dict(item.high), "gain_fraction": item.gain_fraction,
     }  # fmt: skip
 

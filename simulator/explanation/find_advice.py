@@ -88,7 +88,7 @@ def _spares(bars: Sequence[Sensitivity], deadline_ticks: int) -> list[Sensitivit
     found = [
         (item.low.latency_ticks, item)
         for item in bars
-        if item.lever.owner == "chip" and item.low.value < item.lever.number.value
+        if item.lever.owner == "chip" and item.low.value < item.lever.value
         and item.low.latency_ticks is not None
         and (1 + LEAST_COST) * item.base_ticks <= item.low.latency_ticks <= deadline_ticks
     ]  # fmt: skip
@@ -96,7 +96,7 @@ def _spares(bars: Sequence[Sensitivity], deadline_ticks: int) -> list[Sensitivit
 
 
 def _distance_from_step(item: Sensitivity) -> float:
-    ratio = item.better.value / item.lever.number.value
+    ratio = item.better.value / item.lever.value
     return round(abs(abs(ratio - 1) - STEP), 9)  # floating point must not choose between equals
 
 
@@ -119,7 +119,7 @@ def _reach(best: Sensitivity, variants: Variants, deadline_ticks: int) -> Reach:
 
     The answer was itself simulated. Should the latency rise somewhere on the way, a nearer value may exist.
     """
-    lever, present = best.lever, best.lever.number.value
+    lever, present = best.lever, best.lever.value
     late = best.better.value
     farthest = present * (FARTHEST if late > present else 1 / FARTHEST)
     found = variants.change(lever, farthest)

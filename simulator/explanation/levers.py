@@ -1,7 +1,8 @@
 """Levers: the numbers of a setup that can be changed one by one, and what the latency is with another value.
 
-Every sourced number of the chip, of the runtime (software) and of the background traffic is a lever. They are found by
-walking the specs, so a number that a spec gains is a lever without a line here.
+Every sourced number of the chip, of the runtime (software) and of the background traffic is a lever, and so is every
+number of chip and runtime that somebody chooses. They are found by walking the specs, so a number that a spec gains is
+a lever without a line here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Literal
 
 from simulator.engine.interface import Engine
 from simulator.errors import SpecError
+from simulator.explanation.chosen import Giver, chosen_numbers, giver_of
 from simulator.metrics.latency import release_latency, slowest_frame
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup
@@ -26,14 +28,24 @@ Owner = Literal["chip", "runtime", "background"]
 
 @dataclass(frozen=True)
 class Lever:
-    """A sourced number of a setup."""
+    """A number of a setup: a sourced one, or one that somebody chooses."""
 
     owner: Owner
     path: str
     """Dotted path in the spec of the owner; that of background traffic begins with the name of the flow."""
-    number: Sourced
+    value: float
+    """What it is now, in the base unit."""
     unit: str | None
     """Base unit of the number; None for a pure number."""
+    source: Sourced | None = None
+    """Where it is from; None for one that somebody chooses: a share, a limit, a budget."""
+    giver: Giver | None = None
+    """What gives way where the number would take more than there is."""
+
+    @property
+    def status(self) -> str:
+        """How far it can be trusted; "chosen" for one that somebody chooses."""
+        return "chosen" if self.source is None else self.source.status
 
     @property
     def name(self) -> str:
@@ -42,12 +54,12 @@ class Lever:
 
     def text(self, value: float) -> str:
         """A value of it as people write it."""
-        return value_text(value, self.unit, self.number.value)
+        return value_text(value, self.unit, self.value)
 
     @property
     def noted_ends(self) -> tuple[float, float] | None:
         """The ends of the range that its note gives, if any."""
-        return noted_range(self.number, self.unit)
+        return None if self.source is None else noted_range(self.source, self.unit)
 
     @property
     def range_text(self) -> str:
@@ -70,14 +82,22 @@ class Lever:
         Raises:
             SpecError: when a rule of the spec refuses it.
         """
-        written = f"{value!r} {self.unit}" if self.unit else value
+        changes = {self.path: self._written(value)}
+        if self.giver is not None and value > self.giver.most:
+            left = self.giver.value - (value - self.giver.most)
+            changes[self.giver.path] = int(left) if isinstance(self.giver.value, int) else left
         if self.owner == "chip":
-            return replace(setup, chip=setup.chip.with_values({self.path: written}))
+            return replace(setup, chip=setup.chip.with_values(changes))
         if self.owner == "runtime":
-            return replace(setup, runtime=setup.runtime.with_values({self.path: written}))
+            return replace(setup, runtime=setup.runtime.with_values(changes))
         flow, _, path = self.path.rpartition(".")
-        changed = setup.background[flow].with_values({path: written})
+        changed = setup.background[flow].with_values({path: self._written(value)})
         return replace(setup, background={**setup.background, flow: changed})
+
+    def _written(self, value: float) -> object:
+        if self.unit:
+            return f"{value!r} {self.unit}"
+        return int(value) if isinstance(self.value, int) and value == int(value) else value
 
 
 def levers_of(setup: Setup) -> tuple[Lever, ...]:
@@ -87,12 +107,16 @@ def levers_of(setup: Setup) -> tuple[Lever, ...]:
 
 def _levers(setup: Setup) -> Iterator[Lever]:
     for path, number, unit in units_of(setup.chip):
-        yield Lever("chip", path, number, unit)
+        yield Lever("chip", path, number.value, unit, number)
+    for path, value, unit in chosen_numbers(setup.chip):
+        yield Lever("chip", path, value, unit, giver=giver_of(setup.chip, path))
     for path, number, unit in units_of(setup.runtime):
-        yield Lever("runtime", path, number, unit)
+        yield Lever("runtime", path, number.value, unit, number)
+    for path, value, unit in chosen_numbers(setup.runtime):
+        yield Lever("runtime", path, value, unit)
     for flow, spec in setup.background.items():
         for path, number, unit in units_of(spec):
-            yield Lever("background", f"{flow}.{path}", number, unit)
+            yield Lever("background", f"{flow}.{path}", number.value, unit, number)
 
 
 @dataclass(frozen=True)
@@ -136,7 +160,7 @@ class Variants:
     def change(self, lever: Lever, wanted: float) -> Change:
         """The lever at a value, or at the nearest one that its spec allows: a whole number, or a fraction of 1."""
         found = self._first_allowed(lever, _candidates(lever, wanted))
-        return found if isinstance(found, Change) else Change(lever.number.value, self.base_ticks, found)
+        return found if isinstance(found, Change) else Change(lever.value, self.base_ticks, found)
 
     def change_to(self, lever: Lever, value: float) -> Change:
         """The lever at just this value; one that its spec refuses cannot run."""
@@ -172,9 +196,9 @@ def _candidates(lever: Lever, wanted: float) -> Iterator[float]:
 
     A whole number above 1 counts something, and stays whole, so that nobody is offered a fraction of a multiplier.
     """
-    present = lever.number.value
-    counts = lever.unit is None and present > 1 and present == round(present)
-    if not counts:
+    present = lever.value
+    is_count = isinstance(present, int) or (lever.source is not None and present == round(present))
+    if lever.unit or present <= 1 or not is_count:
         yield wanted
     if lever.unit:
         return

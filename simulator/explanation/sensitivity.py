@@ -38,7 +38,7 @@ class Sensitivity:
     @property
     def is_fixed(self) -> bool:
         """Whether no other value near it was allowed; a zero, of which any fraction is zero, is not meant."""
-        present = self.lever.number.value
+        present = self.lever.value
         return present != 0 and self.low.value == self.high.value == present
 
     @property
@@ -54,7 +54,7 @@ class Sensitivity:
         a value ratio w has the latency ratio r ** (log w / log v). One that could only change by less is not
         extrapolated. A number that went to zero has no ratio: a fifth of it counts as a fifth of what all of it saves.
         """
-        change, present = self.better, self.lever.number.value
+        change, present = self.better, self.lever.value
         ticks = _ticks(change, self.base_ticks)
         if ticks >= self.base_ticks or present == 0:
             return 0.0
@@ -69,7 +69,7 @@ def tornado(levers: Sequence[Lever], variants: Variants, on_lever: Callable[[], 
     """Every lever a fifth smaller and larger, largest gain per fifth first, of equal gains the largest swing."""
     found = []
     for lever in levers:
-        low, high = (variants.change(lever, factor * lever.number.value) for factor in (1 - STEP, 1 + STEP))
+        low, high = (variants.change(lever, factor * lever.value) for factor in (1 - STEP, 1 + STEP))
         found.append(_sensitivity(lever, low, high, variants))
         on_lever()
     return sorted(found, key=lambda item: (-item.gain_fraction, -item.swing_ticks))

@@ -113,7 +113,7 @@ def _tornado_table(large: Iterable[Sensitivity], width: int) -> Table:
     )
     for item in large:
         low, high = (_effect(item, change, factor) for change, factor in ((item.low, 1 - STEP), (item.high, 1 + STEP)))
-        present = item.lever.text(item.lever.number.value)
+        present = item.lever.text(item.lever.value)
         table.add_row(_in_lines(item.lever.name, width - 53), present, low, high)
     return table
 
@@ -133,7 +133,7 @@ def _in_lines(path: str, columns: int) -> str:
 
 def _effect(item: Sensitivity, change: Change, factor: float) -> str:
     """By how much a change makes the latency longer, with the value that was set if that is not the one meant."""
-    present = item.lever.number.value
+    present = item.lever.value
     if change.value == present:
         return "at its limit"
     effect = longer(change, item.base_ticks)
@@ -150,9 +150,15 @@ def _remarks(explanation: Explanation, large: Sequence[Sensitivity], small: Sequ
     ]  # fmt: skip
     if beyond:
         yield f"Beyond the range of its note: {', '.join(beyond)}."
+    others = {item.lever.name for item in explanation.tornado} | {lever.name for lever in explanation.no_effect}
     if explanation.no_effect:
-        kept = {item.lever.name for item in explanation.tornado}
+        kept = {item.lever.name for item in explanation.tornado} | {lever.name for lever in explanation.not_varied}
         yield f"No effect: {', '.join(_folded([lever.name for lever in explanation.no_effect], kept))}."
+    if explanation.not_varied:
+        zeros = _folded([lever.name for lever in explanation.not_varied], others)
+        yield f"Zero, and so not varied: {', '.join(zeros)}."
+    if any(item.lever.giver and item.high.value > item.lever.giver.most for item in explanation.tornado):
+        yield "What a share of a split or a partition takes beyond what is free, the largest beside it gives."
     if explanation.fixed:
         yield f"Cannot be changed by so little: {', '.join(lever.name for lever in explanation.fixed)}."
     yield from _reasons(explanation.tornado)
@@ -208,7 +214,7 @@ def _range_table(large: Iterable[Sensitivity], width: int) -> Table:
     for item in large:
         lever = item.lever
         table.add_row(
-            _in_lines(lever.name, width - 65), lever.text(lever.number.value),
+            _in_lines(lever.name, width - 65), lever.text(lever.value),
             lever.span_text(item.low.value, item.high.value),
             longer(item.low, item.base_ticks), longer(item.high, item.base_ticks),
         )  # fmt: skip

@@ -101,7 +101,7 @@ def test_a_deadline_within_reach_is_answered_with_a_value(tiny_catalogue: Any) -
 
 def test_nothing_to_advise_is_said(tiny_catalogue: Any) -> None:
     explanation = explanation_of(tiny_catalogue)
-    nothing = Explanation(explanation.result, explanation.parts, (), explanation.no_effect, (), (), None, 0)
+    nothing = Explanation(explanation.result, explanation.parts, (), explanation.no_effect, (), (), (), None, 0)
     assert "No number makes the frame quicker" in text_of(nothing)
     assert "No number alone" in tornado_figure(nothing).texts[0].get_text()
 

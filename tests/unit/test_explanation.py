@@ -63,7 +63,8 @@ def test_what_only_loads_takes_as_long_as_the_dram_is_slow_and_nothing_else_matt
     width = bars(explanation)["dram.width_bits"]
     assert (width.low.value, width.high.value) == (51, 77)  # 64 less and more a fifth, whole
     assert width.high.latency_ticks == pytest.approx(base * 64 / 77, abs=room)
-    assert set(bars(explanation)) == {"dram.rate", "dram.sustained_fraction", "dram.width_bits"}
+    by_dram = {"dram.rate", "dram.sustained_fraction", "dram.width_bits", "masters.npu.maximum_share"}
+    assert set(bars(explanation)) == by_dram
     assert {MACS, "clusters.npu.clock", "clusters.npu.count", "host.clock", "runtime.launch"} <= idle(explanation)
     assert set(explanation.parts.part_ticks) == {"DRAM"}
 
@@ -89,7 +90,15 @@ def test_every_number_of_chip_and_runtime_is_either_in_the_tornado_or_without_ef
     setup = result.setup
     numbers = [path for path, _ in sourced_numbers(setup.chip)]
     numbers += [f"runtime.{path}" for path, _ in sourced_numbers(setup.runtime)]
-    assert sorted([*bars(explanation), *idle(explanation)]) == sorted(numbers)
+    named = {*bars(explanation), *idle(explanation), *(lever.name for lever in explanation.not_varied)}
+    assert set(numbers) <= named
+    shares = {f"masters.{name}.{share}" for name in setup.chip.masters
+              for share in ("weight", "minimum_share", "maximum_share")}  # fmt: skip
+    chosen = {lever.name for lever in levers_of(setup) if lever.source is None}
+    assert shares <= chosen == named - set(numbers)
+    assert {f"masters.{name}.minimum_share" for name in setup.chip.masters} <= {
+        lever.name for lever in explanation.not_varied
+    }
     assert "clusters.npu.matrix.native.macs_per_cycle.int8" in idle(explanation)  # the model runs in fp16
     assert all(item.has_effect for item in explanation.tornado)
     gains = [item.gain_fraction for item in explanation.tornado]
@@ -173,6 +182,45 @@ def test_a_number_at_zero_has_no_effect(tiny_catalogue: Any) -> None:
     assert {"runtime.launch", "runtime.enqueue"} <= idle(explanation)
 
 
+# What somebody chooses
+
+
+def test_a_share_of_the_dram_is_varied_like_its_rate(tiny_catalogue: Any) -> None:
+    """The accelerator may take half: latency is bytes over that, so 0.6 gives it divided by 1.2, 0.4 by 0.8."""
+    result = result_of(tiny_catalogue, {**ENDLESS, "masters.npu.maximum_share": 0.5})
+    share = bars(simulator.explain(result))["masters.npu.maximum_share"]
+    base, room = result.frame.latency_ticks, rounding_ticks(result)
+    assert (share.low.value, share.high.value) == (0.4, 0.6)
+    assert share.high.latency_ticks == pytest.approx(base / 1.2, abs=room)
+    assert share.low.latency_ticks == pytest.approx(base / 0.8, abs=room)
+
+
+def test_a_share_of_a_full_split_takes_from_the_largest_other(tiny_catalogue: Any) -> None:
+    """0.5 + 0.3 + 0.2 is all: a fifth more of 0.3 is 0.36, and the half gives 0.06; a fifth less leaves it free."""
+    level = {"capacity": {"value": "4 MiB", "source": "me", "status": "datasheet"},
+             "split": {"activations": 0.5, "weights": 0.3, "kv": 0.2}}  # fmt: skip
+    setup = result_of(tiny_catalogue, {"sram": {"shared": level}}).setup
+    weights = next(lever for lever in levers_of(setup) if lever.name == "sram.shared.split.weights")
+    more, less = (weights.moved(setup, value).chip.sram["shared"].split for value in (0.36, 0.24))
+    assert more is not None
+    assert less is not None
+    assert (more.activations, more.weights, more.kv) == pytest.approx((0.44, 0.36, 0.2))
+    assert (less.activations, less.weights, less.kv) == pytest.approx((0.5, 0.24, 0.2))
+
+
+def test_what_an_architect_chooses_on_the_chips_of_the_catalogue_is_a_number_too() -> None:
+    """Clusters of a partition stay whole and come from the other one; a KV store is in bytes, modes have splits."""
+    partitioned = simulator.run_scenario("driving-and-cockpit-m100").setup
+    clusters = {lever.name: lever for lever in levers_of(partitioned)}["partitions.driving.clusters"]
+    parts = clusters.moved(partitioned, 38).chip.partitions
+    assert {name: part.clusters for name, part in parts.items()} == {"driving": 38, "cockpit": 18}
+    store = {lever.name: lever for lever in levers_of(simulator.run_scenario("kv-store").setup)}["sram.shared.kv_store"]
+    assert (store.value, store.unit, store.status) == (64 * 2**20, "B", "chosen")
+    modes = {lever.name for lever in levers_of(simulator.run_scenario("mode-switching").setup)}
+    assert {"reconfiguration.modes.decode.split.shared.weights", "reconfiguration.rule.flop_per_byte"} <= modes
+    assert not any(name.startswith("dram.device.") for name in modes)
+
+
 # What would buy most
 
 
@@ -218,7 +266,7 @@ def test_the_value_that_meets_a_deadline_is_the_factor_by_which_it_is_missed(tin
     assert advice.is_in_time is False
     (reach,) = advice.reaches
     assert reach.is_in_time
-    factor = reach.change.value / advice.best.lever.number.value
+    factor = reach.change.value / advice.best.lever.value
     assert 3 <= factor * (1 + 1e-6) <= 3 * 1.0051
 
 
@@ -228,7 +276,7 @@ def test_a_deadline_that_no_value_meets_is_said_with_the_farthest_tried(tiny_cat
     assert advice is not None
     (reach,) = advice.reaches  # nothing else saves anything but what saves as much
     assert not reach.is_in_time
-    assert reach.change.value == pytest.approx(8 * advice.best.lever.number.value)
+    assert reach.change.value == pytest.approx(8 * advice.best.lever.value)
     assert reach.change.latency_ticks == pytest.approx(latency_s * 1e12 / 8, rel=1e-3)
 
 
@@ -377,7 +425,7 @@ def test_the_dictionary_has_the_promised_keys_and_its_parts_sum_up(tiny_catalogu
     assert tree["schema"] == "roadline.explain/1"
     assert tree.keys() == {"schema", "name", "chip", "workload", "runtime", "precision", "engine", "latency_s",
                            "deadline_s", "simulations", "attribution", "phases", "critical_path", "step_fraction",
-                           "tornado", "no_effect", "fixed", "ranges", "advice"}  # fmt: skip
+                           "tornado", "no_effect", "fixed", "not_varied", "ranges", "advice"}  # fmt: skip
     # Seconds are whole picoseconds, so they sum up exactly when counted so.
     ticks = [round(seconds * 1e12) for seconds in tree["attribution"].values()]
     assert sum(ticks) == round(tree["latency_s"] * 1e12) == explanation.result.frame.latency_ticks
@@ -402,5 +450,5 @@ def test_progress_counts_every_number_once(tiny_catalogue: Any) -> None:
     seen: list[tuple[int, int]] = []
     result = result_of(tiny_catalogue, {})
     simulator.explain(result, progress=lambda done, total: seen.append((done, total)))
-    count = len(levers_of(result.setup))
-    assert seen == [(done, count) for done in range(1, count + 1)]  # no note of this chip gives a range
+    count = sum(lever.source is not None or lever.value > 0 for lever in levers_of(result.setup))
+    assert seen == [(done, count) for done in range(count + 1)]  # no note of this chip gives a range
