@@ -14,7 +14,7 @@ from simulator import Explanation, Result
 from simulator.catalog import Catalog
 from simulator.explanation.levers import Change, Lever, levers_of
 from simulator.explanation.sensitivity import Sensitivity
-from simulator.sourced import Sourced, noted_range, sourced_numbers, units_of
+from simulator.sourced import noted_range, sourced_numbers, units_of
 
 ENDLESS = {
     "clusters.npu.matrix.native.macs_per_cycle.fp16": 1e18,
@@ -382,8 +382,7 @@ def test_a_guess_with_a_range_is_simulated_at_both_ends(tiny_catalogue: Any) -> 
 @pytest.mark.parametrize(("present", "to", "gain"), [(10.0, 0.0, 0.1), (0.0, 10.0, 0.0)])
 def test_a_number_that_goes_to_zero_saves_a_fifth_of_all_that_it_costs(present: float, to: float, gain: float) -> None:
     """100 ticks become 50, so a fifth of the number is worth 10 of 100; a fifth of a zero is worth nothing."""
-    number = Sourced(value=present, source="me", status="assumed")
-    bar = Sensitivity(Lever("chip", "latency", number, "s"), Change(to, 50), Change(2 * present, 100), 100, 0)
+    bar = Sensitivity(Lever("chip", "latency", present, "s"), Change(to, 50), Change(2 * present, 100), 100, 0)
     assert bar.gain_fraction == pytest.approx(gain)
 
 
