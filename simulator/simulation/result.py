@@ -67,13 +67,6 @@ class Result:
         verdict = "meets" if self.latency_s <= deadline_s else "misses"
         return f"<Result {self.setup.name}: {latency}, {verdict} its deadline of {format_quantity(deadline_s, 's')}>"
 
-    def __repr__(self) -> str:
-        latency, deadline_s = format_quantity(self.latency_s, "s"), self.deadline_s
-        if deadline_s is None:
-            return f"<Result {self.setup.name}: {latency}>"
-        verdict = "meets" if self.latency_s <= deadline_s else "misses"
-        return f"<Result {self.setup.name}: {latency}, {verdict} its deadline of {format_quantity(deadline_s, 's')}>"
-
     @property
     def program(self) -> Program:
         """The Program that was run."""
