@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "validation": BASE | {"catalog", "simulation"},
     "exploration": BASE | SPECS | {"catalog", "document", "sourced", "spec", "terms", "precision", "graph", "lowering",
                                    "program", "engine", "timeline", "metrics", "simulation", "variants"},
-    "explanation": BASE | {"chip", "spec", "program", "engine", "timeline", "metrics", "simulation", "sourced"},
+    "explanation": BASE | {"chip", "spec", "program", "engine", "timeline", "metrics", "ppa", "simulation", "sourced"},
     "report": BASE | SPECS | {"ppa", "program", "timeline", "metrics", "simulation", "validation", "exploration",
                               "explanation", "precision", "sourced", "spec", "graph"},
 }  # fmt: skip

@@ -145,7 +145,7 @@ def _sensitivity_dict(item: Sensitivity) -> dict[str, Any]:
 def _change_dict(change: Change) -> dict[str, Any]:
     ticks = change.latency_ticks
     latency_s = None if ticks is None else ticks_to_seconds(ticks)
-    return {"value": change.value, "latency_s": latency_s, "reason": change.reason}
+    return {"value": change.value, "latency_s": latency_s, "reason": change.reason, "more_mm2": change.more_mm2}
 
 
 def _advice_dict(advice: Advice) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from simulator.engine.interface import Engine
 from simulator.errors import SpecError
 from simulator.explanation.chosen import Giver, chosen_numbers, giver_of
 from simulator.metrics.latency import release_latency, slowest_frame
+from simulator.ppa.area import area_of
 from simulator.simulation.result import Result
 from simulator.simulation.setup import Setup
 from simulator.simulation.to_program import to_program
@@ -130,6 +131,8 @@ class Change:
     """Latency of the slowest frame with it; None if it cannot run."""
     reason: str | None = None
     """Why it cannot run, or why no other value is allowed."""
+    more_mm2: float = 0.0
+    """By how much the die is larger with it; 0 if the chip names no technology."""
 
     @property
     def short_reason(self) -> str:
@@ -146,6 +149,7 @@ class Variants:
         self._setup = result.setup
         self._engine = engine
         self._known_ticks = {result.program.fingerprint: result.frame.latency_ticks}
+        self._base_mm2 = _die_mm2(result.setup)
         self.base_ticks = result.frame.latency_ticks
         """The latency of the setup as it is."""
         rows = result.timeline.rows_of(result.frame.release)
@@ -188,7 +192,13 @@ class Variants:
             timeline = self._engine.run(program)
             frame = release_latency(timeline, slowest_frame(timeline))
             self._known_ticks[program.fingerprint] = frame.latency_ticks
-        return Change(value, self._known_ticks[program.fingerprint])
+        ticks = self._known_ticks[program.fingerprint]
+        return Change(value, ticks, more_mm2=_die_mm2(setup) - self._base_mm2)
+
+
+def _die_mm2(setup: Setup) -> float:
+    """The die of a setup; 0 if the chip names no technology."""
+    return 0.0 if setup.technology is None else area_of(setup.chip, setup.technology).total_mm2
 
 
 def _candidates(lever: Lever, wanted: float) -> Iterator[float]:

@@ -154,6 +154,7 @@ def _remarks(explanation: Explanation, large: Sequence[Sensitivity], small: Sequ
     if explanation.no_effect:
         kept = {item.lever.name for item in explanation.tornado} | {lever.name for lever in explanation.not_varied}
         yield f"No effect: {', '.join(_folded([lever.name for lever in explanation.no_effect], kept))}."
+    yield from _for_silicon(explanation)
     if explanation.not_varied:
         zeros = _folded([lever.name for lever in explanation.not_varied], others)
         yield f"Zero, and so not varied: {', '.join(zeros)}."
@@ -172,6 +173,33 @@ def _remarks(explanation: Explanation, large: Sequence[Sensitivity], small: Sequ
                 f"{len(both)} of these numbers make the slowest frame quicker when smaller and when larger, by up to "
                 f"{100 * largest:.1f} %: frames then meet in other places. Smaller differences say little."
             )
+
+
+MOST_FOR_SILICON = 3
+"""Numbers of which a remark says what a square millimetre buys."""
+_LEAST_MM2 = 0.05
+
+
+def _for_silicon(explanation: Explanation) -> Iterable[str]:
+    """What the die area buys, the most time for a square millimetre first."""
+    bought = [
+        (gained / item.better.more_mm2, item)
+        for item in explanation.tornado
+        if item.better.more_mm2 >= _LEAST_MM2 and (gained := saved_ticks(item)) > item.rounding_ticks
+    ]
+    bought.sort(key=lambda each: -each[0])
+    if bought:
+        texts = [
+            f"{_time(round(per_mm2))} per mm2 with {item.lever.name} at {item.lever.text(item.better.value)} "
+            f"({item.better.more_mm2:+.1f} mm2)"
+            for per_mm2, item in bought[:MOST_FOR_SILICON]
+        ]
+        yield f"What a square millimetre buys: {', '.join(texts)}."
+
+
+def saved_ticks(item: Sensitivity) -> int:
+    """What the better end of a number saves."""
+    return item.base_ticks - (item.better.latency_ticks or item.base_ticks)
 
 
 def _reasons(found: Iterable[Sensitivity]) -> Iterable[str]:
