@@ -61,7 +61,8 @@ class BlockTable:
     loaded_bytes: Ints
     stored_bytes: Ints
     sram_bytes: Ints
-    """Read from a shared SRAM level or written there."""
+    """Read from a shared SRAM level."""
+    sram_written_bytes: Ints
     early_bytes: Ints
     """Experts that are fetched some layers before."""
     unmoved_bytes: Ints
@@ -145,7 +146,8 @@ def block_table(block: LoweredBlock, platform: Platform) -> BlockTable:
     works = block.works
     values = {
         name: [getattr(work, name) for work in works]
-        for name in ("flop", "loaded_bytes", "stored_bytes", "sram_bytes", "early_bytes", "unmoved_bytes",
+        for name in ("flop", "loaded_bytes", "stored_bytes", "sram_bytes", "sram_written_bytes", "early_bytes",
+                     "unmoved_bytes",
                      "conversion_cycles", "matrix_cycles", "vector_cycles", "routing_cycles")
     }  # fmt: skip
     values["num_pieces"] = [num_pieces(work, platform) for work in works]
@@ -183,7 +185,8 @@ def num_pieces(work: KernelWork, platform: Platform) -> Size:
 
     What stays on the chip counts as if it moved: a kernel is not cut more coarsely, and so slower, for having it near.
     """
-    streamed_bytes = work.loaded_bytes + work.stored_bytes + work.sram_bytes + work.early_bytes + work.unmoved_bytes
+    near_bytes = work.sram_bytes + work.sram_written_bytes + work.unmoved_bytes
+    streamed_bytes = work.loaded_bytes + work.stored_bytes + work.early_bytes + near_bytes
     least = LEAST_PIECES if platform.runtime.weight_buffers > 1 else 1
     fills = smallest(largest(-(-streamed_bytes // platform.stream_buffer_bytes), least), MOST_PIECES)
     has_two_kinds = (work.matrix_cycles > 0) & (work.vector_cycles > 0)

@@ -11,7 +11,7 @@ Edges that stand for hardware:
     load i waits for the last work on piece i-B B buffers: this is what double buffering looks like
     loads wait for launch                       without prefetch, and where anything but weights is loaded
     early loads wait for a router               so many layers before, and for all that its layer loads: that goes first
-    store i waits for work i and store i-1      results that do not stay on the chip leave in order
+    store i waits for work i and store i-1      results leave in order, for a shared SRAM level or for DRAM
 
 Every variant of a block becomes a fragment. Its last tasks are its anchors, for which the next fragment may wait: the
 last work on each buffer (oldest first), the last load, the host, and the exit. Where experts are fetched early there
@@ -68,9 +68,9 @@ def block_fragments(
     held_counts = np.zeros(table.num_variants, dtype=np.int64)
     at = np.zeros(_NUM_POSITIONS, dtype=np.int64)
     _write_fragments(
-        (table.loaded_bytes, table.stored_bytes, table.sram_bytes, table.early_bytes, table.num_pieces,
-         table.waits_for_launch, table.load_cause, table.store_cause, table.conversion_cycles, table.matrix_cycles,
-         table.vector_cycles, table.routing_cycles, operation),
+        (table.loaded_bytes, table.stored_bytes, table.sram_bytes, table.sram_written_bytes, table.early_bytes,
+         table.num_pieces, table.waits_for_launch, table.load_cause, table.store_cause, table.conversion_cycles,
+         table.matrix_cycles, table.vector_cycles, table.routing_cycles, operation),
         (table.held_first, table.held_last, table.held_bytes, rooms),
         (host_operation, runtime.launch.value, enqueue_cycles, runtime.weight_buffers, platform.stream_buffer_bytes,
          platform.layers_ahead, table.router),
@@ -99,13 +99,16 @@ def block_fragments(
 
 def _lengths(table: BlockTable, has_enqueue: bool, num_anchors: int) -> tuple[Ints, Ints]:
     """Tasks of the fragment of each variant, and how many buffers it fills."""
-    loads, stores, from_sram, early = (
+    loads, stores, from_sram, to_sram, early = (
         np.minimum(table.num_pieces, size_bytes)
-        for size_bytes in (table.loaded_bytes, table.stored_bytes, table.sram_bytes, table.early_bytes)
-    )
+        for size_bytes in (
+            table.loaded_bytes, table.stored_bytes, table.sram_bytes, table.sram_written_bytes, table.early_bytes
+        )
+    )  # fmt: skip
     stages = (table.conversion_cycles, table.matrix_cycles, table.vector_cycles, table.routing_cycles)
     works = np.maximum(np.sum([cycles > 0 for cycles in stages], axis=0), 1)
-    tasks = 1 + has_enqueue + table.num_pieces * works + loads + early + from_sram + stores + (table.num_pieces > 1)
+    moves = loads + early + from_sram + stores + to_sram
+    tasks = 1 + has_enqueue + table.num_pieces * works + moves + (table.num_pieces > 1)
     return tasks.sum(axis=1) + num_anchors, (loads + from_sram).sum(axis=1)
 
 
@@ -225,10 +228,20 @@ def _write_early_load(out: Any, at: Any, size_bytes: int, operation: int, costs:
 
 
 @called
+def _write_store(out: Any, at: Any, what: Any, work: int, before: int) -> int:
+    """What leaves of one piece on one route, after its work and after what has left before."""
+    route, size_bytes, operation, cause = what
+    number: int = _add_transfer(out, at, route, size_bytes, operation, cause)
+    _wait_for(out, at, work)
+    _wait_for(out, at, before)
+    return number
+
+
+@called
 def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffers: Any) -> int:  # noqa: PLR0917
     """One kernel, piece by piece; returns the task with which it begins. It ends with the exit."""
-    (loaded, stored, from_sram, fetched, num_pieces, waits_for_launch, load_cause, store_cause, conversion, matrix,
-     vector, routing, operations) = kernels  # fmt: skip
+    (loaded, stored, from_sram, to_sram, fetched, num_pieces, waits_for_launch, load_cause, store_cause, conversion,
+     matrix, vector, routing, operations) = kernels  # fmt: skip
     num_buffers, buffer_bytes = costs[3], costs[4]
     operation, count = operations[place[1]], num_pieces[place]
     cycles = (conversion[place] / count, matrix[place] / count, vector[place] / count, routing[place] / count)
@@ -239,6 +252,7 @@ def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffe
         load_bytes = loaded[place] // count + (piece < loaded[place] % count)
         store_bytes = stored[place] // count + (piece < stored[place] % count)
         near_bytes = from_sram[place] // count + (piece < from_sram[place] % count)
+        written_bytes = to_sram[place] // count + (piece < to_sram[place] % count)
         early_bytes = fetched[place] // count + (piece < fetched[place] % count)
         load = begin
         early = _write_early_load(out, at, early_bytes, operation, costs) if early_bytes > 0 else begin
@@ -265,11 +279,11 @@ def _write_kernel(out: Any, at: Any, kernels: Any, place: Any, costs: Any, buffe
         if near_bytes > 0 and buffer_bytes > load_bytes:
             _hold(out, at, _LOCAL, min(near_bytes, buffer_bytes - load_bytes), near, work)
         piece_ends[piece] = work
+        if written_bytes > 0:
+            store = _write_store(out, at, (_SRAM_ROUTE, written_bytes, operation, _SRAM_CAUSE), work, store)
+            piece_ends[piece] = store
         if store_bytes > 0:
-            before = store
-            store = _add_transfer(out, at, _STORE_ROUTE, store_bytes, operation, store_cause[place])
-            _wait_for(out, at, work)
-            _wait_for(out, at, before)
+            store = _write_store(out, at, (_STORE_ROUTE, store_bytes, operation, store_cause[place]), work, store)
             piece_ends[piece] = store
     at[_EXIT] = piece_ends[0]
     if count > 1:

@@ -62,7 +62,9 @@ class KernelWork:
     routing_cycles: Amount = 0.0
     """Work of the routing unit."""
     sram_bytes: Size = 0
-    """Weights, KV cache and experts read from a shared SRAM level, and KV cache written there, through its port."""
+    """Weights, KV cache and experts read from a shared SRAM level through its port."""
+    sram_written_bytes: Size = 0
+    """KV cache written to a shared SRAM level through its port."""
     unmoved_bytes: Size = 0
     """Weights, KV cache and experts that stay on the chip and are read or written there without a port that limits."""
     dtype: str = ""
@@ -157,7 +159,7 @@ def kernel_work(
 
 _SUMS: Final = (
     "weight_bytes", "late_bytes", "expert_bytes", "early_bytes", "cache_read_bytes", "cache_write_bytes", "sram_bytes",
-    "unmoved_bytes", "conversion_cycles", "matrix_cycles", "vector_cycles", "routing_cycles",
+    "sram_written_bytes", "unmoved_bytes", "conversion_cycles", "matrix_cycles", "vector_cycles", "routing_cycles",
 )  # fmt: skip
 """Fields of `KernelWork` that are sums over its operators."""
 
@@ -214,15 +216,20 @@ def _attention_work(operator: Attention, platform: Platform, body: Precision, ke
 
 
 def _cache_write_work(operator: CacheWrite, platform: Platform, body: Precision, kept: Kept) -> dict[str, Any]:
-    """The newest tokens go to the store; those that no longer fit leave for DRAM while they may still be seen."""
+    """The newest tokens go to the store; those that no longer fit leave for DRAM while they may still be seen.
+
+    A token passes the port of the store or goes to DRAM. Where a new one displaces an old one, the write of the old one
+    to DRAM stands for both: they are side by side, and a port is rarely the slower.
+    """
     in_store = _seen_in_store(operator.context, operator.window, kept)
-    leaving, entering = (smallest(tokens, operator.tokens) for tokens in (operator.context - in_store, in_store))
+    leaving = smallest(operator.context - in_store, operator.tokens)
+    entering = smallest(in_store, operator.tokens - leaving)
     leaving_bytes = platform.cache_bytes(leaving * operator.token_elements)
     far = whole(kept.far_kv * platform.cache_bytes(entering * operator.token_elements))
     return {
         "cache_write_bytes": leaving_bytes,
-        "sram_bytes": far,
-        "unmoved_bytes": largest(platform.cache_bytes(operator.cache_elements) - leaving_bytes - far, 0),
+        "sram_written_bytes": far,
+        "unmoved_bytes": platform.cache_bytes(operator.cache_elements) - leaving_bytes - far,
         "vector_cycles": cache_quantise_cycles(operator, body, platform),
     }
 

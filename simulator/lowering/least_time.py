@@ -23,7 +23,7 @@ from simulator.variants import Size, choose, largest
 RELATIVE_GUARD = 1e-9
 """Kept back for the rounding of sums: a nanosecond in a second."""
 
-_TASKS_PER_PIECE, _OTHER_TASKS = 8, 3
+_TASKS_PER_PIECE, _OTHER_TASKS = 9, 3
 """Most tasks of a piece of a kernel, and of a kernel beside its pieces."""
 
 
@@ -139,7 +139,8 @@ def _ticks_per_cycle(platform: Platform) -> float:
 def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
     """The least time of a kernel after its launch.
 
-    With n pieces, B buffers, loads l in total, stores s, conversion c, matrix m, vector and routing work v:
+    With n pieces, B buffers, loads l in total, stores s to DRAM and a shared SRAM level, conversion c, matrix m, vector
+    and routing work v:
 
         l + (c + m + v)/n + last store             the last piece is worked on when all loads are done
         the same with what the shared SRAM delivers
@@ -158,15 +159,20 @@ def _kernel_ticks(work: KernelWork, platform: Platform) -> Any:
     loaded_bytes = choose(waits_for_launch(work, platform) & every_piece_loads, work.loaded_bytes, 0)
     ticks_per_load, ticks_per_store = platform.ticks_per_loaded_byte, platform.ticks_per_stored_byte
     ticks_per_cycle = _ticks_per_cycle(platform)
-    load, stores = loaded_bytes * ticks_per_load, work.stored_bytes * ticks_per_store
+    ticks_per_near = TICKS_PER_SECOND / platform.sram_bytes_per_s
+    load = loaded_bytes * ticks_per_load
+    stores = work.stored_bytes * ticks_per_store + work.sram_written_bytes * ticks_per_near
     both = _moving_ticks(loaded_bytes, work.stored_bytes, platform)
     first_load = -(-loaded_bytes // count) * ticks_per_load
-    piece_load, last_store = loaded_bytes // count * ticks_per_load, work.stored_bytes // count * ticks_per_store
+    piece_load = loaded_bytes // count * ticks_per_load
+    last_store = (
+        work.stored_bytes // count * ticks_per_store + work.sram_written_bytes // count * ticks_per_near
+    )  # fmt: skip
     conversion, matrix, vector, routing = (
         cycles * ticks_per_cycle
         for cycles in (work.conversion_cycles, work.matrix_cycles, work.vector_cycles, work.routing_cycles)
     )
-    near = work.sram_bytes * (TICKS_PER_SECOND / platform.sram_bytes_per_s)
+    near = work.sram_bytes * ticks_per_near
     piece_work = (conversion + matrix + vector + routing) / count
     on_engines = largest((conversion + vector + routing) / count + matrix, conversion + vector, routing)
     in_turn = -(-count // platform.runtime.weight_buffers) * (piece_load + piece_work)

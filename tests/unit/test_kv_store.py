@@ -66,13 +66,13 @@ def test_a_prefill_keeps_its_newest_tokens_and_writes_the_others() -> None:
 
 
 def test_what_the_store_takes_in_passes_its_port_as_far_as_it_lies_behind_it() -> None:
-    """Every token that is decoded; of a prompt those that stay; nothing where there is no store."""
-    each = work(write(np.array([9, 10, 11, 12]), None), Kept(kv_tokens=10, far_kv=1.0)).sram_bytes
-    assert list(each) == [KEY_BYTES] * 4
-    assert work(write(30, None, tokens=30), Kept(kv_tokens=10, far_kv=1.0)).sram_bytes == 10 * KEY_BYTES
-    assert work(write(8, None, tokens=8), Kept(kv_tokens=10, far_kv=0.25)).sram_bytes == 2 * KEY_BYTES
-    assert work(write(8, None, tokens=8), Kept(kv_tokens=10)).sram_bytes == 0
-    assert work(write(8, None, tokens=8), Kept()).sram_bytes == 0
+    """What adds to the store: new tokens that displace none, and of a prompt those that stay."""
+    each = work(write(np.array([9, 10, 11, 12]), None), Kept(kv_tokens=10, far_kv=1.0)).sram_written_bytes
+    assert list(each) == [KEY_BYTES, KEY_BYTES, 0, 0]
+    assert work(write(30, None, tokens=30), Kept(kv_tokens=10, far_kv=1.0)).sram_written_bytes == 10 * KEY_BYTES
+    assert work(write(8, None, tokens=8), Kept(kv_tokens=10, far_kv=0.25)).sram_written_bytes == 2 * KEY_BYTES
+    assert work(write(8, None, tokens=8), Kept(kv_tokens=10)).sram_written_bytes == 0
+    assert work(write(8, None, tokens=8), Kept()).sram_written_bytes == 0
 
 
 def test_a_prompt_that_stays_in_a_shared_store_takes_as_long_as_its_port_does() -> None:
