@@ -74,7 +74,7 @@ def test_progress_goes_to_stderr_and_is_wiped(run: Run, monkeypatch: pytest.Monk
     ("words", "message"),
     [
         ((), "Error: name a scenario, or a chip and a workload: --chip NAME --workload NAME\n"),
-        (("drive", "--chip", "tiny"), "a scenario names its own chip and streams, so it does not go with --chip\n"),
+        (("drive", "--chip", "tiny"), "so it does not go with --chip: its file says that in chip\n"),
         (("driv",), '  Hint: did you mean "drive"?\n'),
         (("--chip", "tin", "--workload", "words"), '  Hint: did you mean "tiny"?\n'),
         ((*ALONE, "--set", "dram.rate=9600"), '  Hint: write a number and a unit, such as "6400 MT/s"\n'),
