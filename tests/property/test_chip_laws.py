@@ -47,7 +47,7 @@ class Case:
     def chip(self, level: dict[str, Any] | None = None) -> Chip:
         """The chip with one shared level, or with none."""
         levels = {} if level is None else {"l2": level}
-        return load_chip(self.name).with_values({**self.values, "sram": levels, "physical": None})
+        return load_chip(self.name).with_values({**self.values, "sram": levels, "physical": {"surroundings": "car"}})
 
     def run(self, level: dict[str, Any] | None = None, *, checks: bool = True) -> Result:
         """With energies, and all checks of the timeline."""
