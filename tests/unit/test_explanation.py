@@ -432,10 +432,10 @@ def test_the_dictionary_has_the_promised_keys_and_its_parts_sum_up(tiny_catalogu
     first = tree["tornado"][0]
     assert first.keys() == {"number", "owner", "unit", "value", "status", "range", "low", "high",
                             "gain_fraction"}  # fmt: skip
-    assert first["low"].keys() == {"value", "latency_s", "reason"}
-    assert tree["advice"].keys() == {"text", "number", "owner", "value", "latency_s", "reason", "gain_fraction",
-                                     "equals", "best_of_chip", "limited_by", "limited_fraction", "meets_deadline",
-                                     "reaches", "larger_steps", "spares"}  # fmt: skip
+    assert first["low"].keys() == {"value", "latency_s", "reason", "more_mm2"}
+    assert tree["advice"].keys() == {"text", "number", "owner", "value", "latency_s", "reason", "more_mm2",
+                                     "gain_fraction", "equals", "best_of_chip", "limited_by", "limited_fraction",
+                                     "meets_deadline", "reaches", "larger_steps", "spares"}  # fmt: skip
     assert tree["advice"]["meets_deadline"] is True
 
 

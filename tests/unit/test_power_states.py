@@ -61,8 +61,9 @@ def test_a_mode_has_the_lower_of_its_clock_and_that_of_the_state() -> None:
     modes = {"fast": {"clock": {"value": "1.3 GHz", **clock}}, "slow": {"clock": {"value": "100 MHz", **clock}},
              "usual": {}}  # fmt: skip
     latency = {"value": "10 us", "source": "me", "status": "assumed"}
+    order = {"vision": "slow", "prefill": "fast", "decode": "usual"}
     chip = load_chip("orin-agx-64gb").with_values(
-        {"reconfiguration": {"cluster": "gpu", "modes": modes, "latency": latency, "order": {"prefill": "fast"}}}
+        {"reconfiguration": {"cluster": "gpu", "modes": modes, "latency": latency, "order": order}}
     )
     clocks = {name: chip.in_power_state("15W").in_mode(name).cluster.clock.value for name in modes}
     assert clocks == {"fast": 420.75e6, "slow": 100e6, "usual": 420.75e6}
