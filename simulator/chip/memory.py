@@ -95,6 +95,11 @@ class Sram(Spec):
         return 0 if self.split is None else int(getattr(self.split, what) * self.capacity.value)
 
     @property
+    def keeps_something(self) -> bool:
+        """Whether anything stays in it from step to step."""
+        return any(self.kept_bytes(what) for what in LASTING)
+
+    @property
     def activation_bytes(self) -> int:
         """Bytes for what passes between kernels."""
         if self.split is not None:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from simulator.chip.compute import Cluster
 from simulator.chip.dram import Dram
-from simulator.chip.memory import LASTING, Sram
+from simulator.chip.memory import Sram
 from simulator.chip.modes import Partition, Reconfiguration, sum_of_clusters
 from simulator.chip.physical import Physical, PowerState
 from simulator.chip.routing import RoutingUnit
@@ -86,6 +86,11 @@ class Link(Spec):
     """Bytes per second and direction."""
     latency: Duration | None = None
     """Time of an empty message."""
+
+    @property
+    def latency_bytes(self) -> float:
+        """Bytes that it could move in its latency, for which a message occupies it besides its own."""
+        return 0.0 if self.latency is None else self.latency.value * self.bandwidth.value
 
 
 class Dies(Spec):
@@ -194,7 +199,7 @@ class Chip(Spec):
 
     def _levels_agree(self) -> None:
         """What the SRAM keeps must fit it, and lie in one shared level, in every mode."""
-        in_modes = {name: self.in_mode(name) for name in self.reconfiguration.modes} if self.reconfiguration else {}
+        in_modes = self.in_modes
         for name, chip in in_modes.items():
             for field, level in (
                 ("local_split", chip.cluster.sram),
@@ -208,9 +213,10 @@ class Chip(Spec):
         for name in self.sram if modes else ():
             if self.sram[name].split is not None and all(name in mode.split for mode in modes):
                 raise ValueError(f"sram.{name}.split: is never used, every mode has its own")
-        chips = (self, *in_modes.values())
-        lasting = dict.fromkeys(name for chip in chips for name, level in chip.sram.items()
-                                if any(level.kept_bytes(what) for what in LASTING))  # fmt: skip
+        chips = in_modes.values()
+        lasting = dict.fromkeys(
+            name for chip in chips for name, level in chip.sram.items() if level.keeps_something
+        )  # fmt: skip
         if len(lasting) > 1:
             raise ValueError(f"sram: only one shared level may keep weights, kv or experts, got {', '.join(lasting)}")
         for name in self.sram:
@@ -221,6 +227,11 @@ class Chip(Spec):
     def cluster(self) -> Cluster:
         """The cluster group that runs transformer operators."""
         return self.clusters[self.accelerator]
+
+    @property
+    def die_link(self) -> Link | None:
+        """The link between the dies; None for one die."""
+        return None if self.dies is None else self.links[self.dies.link]
 
     @property
     def in_modes(self) -> dict[str, Chip]:

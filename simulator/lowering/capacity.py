@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.errors import Infeasible
-from simulator.graph import Attention, CacheWrite, Embedding, ExpertMatMul, MatMul, Operator
+from simulator.graph import Attention, CacheWrite, Embedding, ExpertMatMul, MatMul, Operator, PhaseGraph
 from simulator.lowering.demand import Demand
 from simulator.lowering.kernel import matrix_bytes
 from simulator.lowering.platform import Platform
@@ -39,7 +39,7 @@ def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[Need]:
             die, component = demand.platforms.get(phase.name, platform).die, COMPONENT_OF_PHASE[phase.name]
             stored_bytes = int(stored_weight_bytes(phase.operators(), precision(phase.precision), platform))
             components[die, component] = max(components.get((die, component), 0), stored_bytes)
-            if any(isinstance(operator, CacheWrite) or reads_cache(operator) for operator, _ in phase.operators()):
+            if has_cache(phase):
                 cache_dies.add(die)
         needs += [
             Need(die, f"{demand.graph.name} {name} weights", size_bytes)
@@ -54,6 +54,11 @@ def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[Need]:
 def reads_cache(operator: Operator) -> bool:
     """Whether an operator attends to the KV cache."""
     return isinstance(operator, Attention) and bool(np.any(operator.cached_keys))
+
+
+def has_cache(phase: PhaseGraph) -> bool:
+    """Whether a phase writes or reads the KV cache."""
+    return any(isinstance(operator, CacheWrite) or reads_cache(operator) for operator, _ in phase.operators())
 
 
 def check_capacity(demands: Sequence[Demand], platform: Platform) -> None:

@@ -103,8 +103,7 @@ def _matrix_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints |
         in_phase: Size = 0
         for operator, repeats in _operators(phase, kind):
             if isinstance(operator, MatMul):
-                used = platform.head_precision(body) if operator.role == "head" else body
-                in_phase = in_phase + repeats * matrix_bytes(operator, used)
+                in_phase = in_phase + repeats * matrix_bytes(operator, platform.matrix_precision(operator.role, body))
         component = COMPONENT_OF_PHASE[phase.name]
         components[component] = largest(components.get(component, 0), in_phase)
     total: Size = 0

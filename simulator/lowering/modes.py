@@ -13,9 +13,9 @@ import numpy as np
 
 from simulator.chip import Chip, IntensityRule
 from simulator.errors import SpecError
-from simulator.graph import CacheWrite, PhaseGraph, WorkloadGraph
+from simulator.graph import PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
-from simulator.lowering.capacity import reads_cache
+from simulator.lowering.capacity import has_cache, reads_cache
 from simulator.lowering.experts import ExpertTraffic, expert_traffic, pinned_expert_bytes
 from simulator.lowering.fragments import PassageTask
 from simulator.lowering.kept import cache_token_bytes, context_tokens, filled_bytes, kept_of, pinned_bytes
@@ -131,7 +131,7 @@ def passages_of(stages: Sequence[Stage]) -> list[list[Passage]]:
         if number > 0 and before.platform.die != die:
             chains.append((before.platform, [_handover(before, stage, contexts[number - 1])]))
         last_on_die[die] = stage
-        if any(isinstance(operator, CacheWrite) or reads_cache(operator) for operator, _ in stage.phase.operators()):
+        if has_cache(stage.phase):
             tokens_on_die[die] = contexts[number]
         passages.append([(platform, chain) for platform, chain in chains if chain])
     return passages
@@ -143,15 +143,13 @@ def _handover(before: Stage, after: Stage, tokens: int) -> PassageTask:
     Formula:  work of the link = bytes + latency * bandwidth, at bandwidth bytes per second
     Source:   definition; one message at a time, in order, as [drive-c2c] describes the DMA of a dual Orin
     """
-    chip = before.platform.chip
-    link = chip.links[chip.dies.link] if chip.dies else None
-    latency_s = link.latency.value if link and link.latency else 0.0
+    link = before.platform.chip.die_link
+    assert link is not None  # stages are on several dies
     last = before.phase.blocks[-1].graph.operators[-1]
     size_bytes = int(np.max(last.output_elements)) * precision(before.phase.precision).activation_bytes
     if any(reads_cache(operator) for operator, _ in after.phase.operators()):
         size_bytes += tokens * int(cache_token_bytes([before.phase, after.phase], before.platform))
-    bytes_per_s = float(before.platform.resources.unit_clock_hz[before.platform.site.unit[before.platform.LINK_UNIT]])
-    return PassageTask(before.platform.LINK_UNIT, size_bytes + latency_s * bytes_per_s, NONE, 0, LINK)
+    return PassageTask(before.platform.LINK_UNIT, size_bytes + link.latency_bytes, NONE, 0, LINK)
 
 
 def _switch(before: Stage, after: Stage, tokens: int) -> list[PassageTask]:

@@ -133,9 +133,7 @@ class Platform:
         return tuple(rows)
 
     def _usage(self, route: int, channel: int) -> float:
-        start, stop = self.resources.route_offsets[route : route + 2]
-        crossed = self.resources.route_channels[start:stop] == channel
-        return float(self.resources.route_usage[start:stop][crossed][0])
+        return self.resources.usage(route)[self.resources.route(route).index(channel)]
 
     def master(self, name: str) -> int:
         """Index of a master.

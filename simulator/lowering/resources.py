@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from simulator.chip import LASTING, READ_STREAM, Access, Chip
+from simulator.chip import READ_STREAM, Access, Chip
 from simulator.lowering.dram import STORE
 from simulator.program.program import NONE, Ints, Resources, role_of
 from simulator.units import seconds_to_ticks
@@ -93,10 +93,9 @@ def seen_from(chip: Chip, place: Place) -> Chip:
 
 def sram_bytes_per_s(chip: Chip) -> float:
     """What the port of the shared level delivers that keeps something; infinite where no figure is known."""
-    modes = chip.reconfiguration.modes if chip.reconfiguration else ()
-    for seen in (chip, *(chip.in_mode(name) for name in modes)):
+    for seen in chip.in_modes.values():
         for level in seen.sram.values():
-            if level.bandwidth is not None and any(level.kept_bytes(what) for what in LASTING):
+            if level.bandwidth is not None and level.keeps_something:
                 return level.bandwidth.value
     return math.inf
 
@@ -131,8 +130,8 @@ def _units(chip: Chip, place: Place, units: _Rows) -> list[int]:
     number[HOST_UNIT] = units.number(f"{die}{HOST}", chip.host.clock.value)
     if chip.reconfiguration is not None:
         number[MODE_UNIT] = units.number(f"{own}.mode", clock_hz)
-    if chip.dies is not None:  # the work of a link is bytes, and its clock bytes per second
-        number[LINK_UNIT] = units.number(f"{die}link", chip.links[chip.dies.link].bandwidth.value)
+    if chip.die_link is not None:  # the work of a link is bytes, and its clock bytes per second
+        number[LINK_UNIT] = units.number(f"{die}link", chip.die_link.bandwidth.value)
     if chip.routing is not None:
         number[ROUTING_UNIT] = units.number(f"{own}.routing", clock_hz)
     return number

@@ -118,7 +118,7 @@ def energy_model(chip: Chip, technology: Technology) -> EnergyModel:
             for mode, share in far.items()
         },
         link_j_per_byte=table.link.value,
-        link_latency_bytes=_link_latency_bytes(chip),
+        link_latency_bytes=0.0 if chip.die_link is None else chip.die_link.latency_bytes,
         static_w=num_dies * (leakage_w + table.dram_standby.value * chip.dram.capacity.value / 2**30),
     )  # fmt: skip
 
@@ -140,12 +140,6 @@ def _lanes_j(cluster: Cluster, technology: Technology) -> float:
     return (
         vector.lanes.value * table.lane_operation.value + vector.special_per_cycle.value * table.special_function.value
     )
-
-
-def _link_latency_bytes(chip: Chip) -> float:
-    """Formula: latency * bandwidth of the link between the dies, as `lowering.modes` counts them."""
-    link = None if chip.dies is None else chip.links[chip.dies.link]
-    return 0.0 if link is None or link.latency is None else link.latency.value * link.bandwidth.value
 
 
 def numbers_used(chip: Chip, technology: Technology) -> list[tuple[str, Sourced, str | None]]:
@@ -174,7 +168,7 @@ def numbers_used(chip: Chip, technology: Technology) -> list[tuple[str, Sourced,
 def _kept_sram_bytes(chip: Chip) -> float:
     """The shared level that is read through a port: the first that keeps something, else the first."""
     levels = list(chip.sram.values())
-    kept = [level for level in levels if any(level.kept_bytes(what) for what in LASTING)]
+    kept = [level for level in levels if level.keeps_something]
     return (kept or levels)[0].capacity.value
 
 

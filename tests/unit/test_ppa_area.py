@@ -71,6 +71,14 @@ def test_spare_clusters_and_cores_that_are_off_are_on_the_die_and_not_powered() 
     assert powered_mm2(orin, node) - powered_mm2(low, node) == pytest.approx(1.35 * off_mm2)
 
 
+def growth_mm2(name: str, change: dict[str, Any]) -> float:
+    """By how much the die of a chip of the catalogue grows with a change."""
+    chip = load_chip(name)
+    technology = load_technology(str(chip.technology))
+    before, after = (area_of(seen, technology).total_mm2 for seen in (chip, chip.with_values(change)))
+    return after - before
+
+
 @pytest.mark.parametrize(
     ("name", "change", "added_mm2"),
     [
@@ -89,10 +97,7 @@ def test_spare_clusters_and_cores_that_are_off_are_on_the_die_and_not_powered() 
 def test_silicon_beyond_what_is_on_a_die_of_the_catalogue_is_added_to_it(
     name: str, change: dict[str, Any], added_mm2: float
 ) -> None:
-    chip = load_chip(name)
-    technology = load_technology(str(chip.technology))
-    before, after = (area_of(seen, technology).total_mm2 for seen in (chip, chip.with_values(change)))
-    assert after - before == pytest.approx(1.35 * added_mm2, abs=1e-9)
+    assert growth_mm2(name, change) == pytest.approx(1.35 * added_mm2, abs=1e-9)
 
 
 ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 10)"}
@@ -116,10 +121,7 @@ ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 1
 def test_the_largest_of_the_modes_and_the_routing_unit_are_on_the_die(
     name: str, change: dict[str, Any], added_mm2: float
 ) -> None:
-    chip = load_chip(name)
-    technology = load_technology(str(chip.technology))
-    before, after = (area_of(seen, technology).total_mm2 for seen in (chip, chip.with_values(change)))
-    assert after - before == pytest.approx(1.35 * added_mm2, abs=1e-9)
+    assert growth_mm2(name, change) == pytest.approx(1.35 * added_mm2, abs=1e-9)
 
 
 @pytest.mark.parametrize("on_die", [{}, {"gpu": {"value": 16, "source": "nv-orin", "status": "recalled"}}])
