@@ -14,10 +14,11 @@ from simulator.errors import SpecError, nearest
 if TYPE_CHECKING:  # numpy is slow to import, and listing a catalogue needs none
     from simulator.variants import Size
 
-Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "nvfp4"]
-"""A number format that a matrix engine multiplies; `nvfp4` stands for 4-bit floats with any block scale."""
+Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "nvfp4", "tf32"]
+"""A number format that a matrix engine multiplies; `nvfp4` stands for 4-bit floats with any block scale, `tf32` for 32 bits
+of which 19 are multiplied."""
 
-DTYPE_BITS: dict[Dtype, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "nvfp4": 4}
+DTYPE_BITS: dict[Dtype, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "nvfp4": 4, "tf32": 32}
 
 
 @dataclass(frozen=True)

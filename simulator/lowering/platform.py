@@ -231,12 +231,12 @@ class Platform:
     def dtype(self, path: MatrixPath, wanted: Dtype) -> Dtype:
         """The dtype in which a path multiplies what should be multiplied in `wanted`.
 
-        A path without it computes in its 16-bit format, to which operands are converted.
+        A path without it computes in its 16-bit format, to which operands are converted, or else in 32 bits.
 
         Raises:
             SpecError: when the path has neither.
         """
-        for candidate in (wanted, "fp16", "bf16"):
+        for candidate in (wanted, "fp16", "bf16", "fp32"):
             if candidate in path.macs_per_cycle and DTYPE_BITS[candidate] >= DTYPE_BITS[wanted]:
                 return candidate
         or_wider = " or a 16-bit format" if DTYPE_BITS[wanted] <= 16 else ""
