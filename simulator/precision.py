@@ -15,10 +15,12 @@ if TYPE_CHECKING:  # numpy is slow to import, and listing a catalogue needs none
     from simulator.variants import Size
 
 Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "nvfp4", "tf32"]
-"""A number format that a matrix engine multiplies; `nvfp4` stands for 4-bit floats with any block scale, `tf32` for 32 bits
-of which 19 are multiplied."""
+"""A number format that a matrix engine multiplies; `nvfp4` stands for 4-bit floats with any block scale, `tf32` for 32
+bits of which 19 are multiplied."""
 
-DTYPE_BITS: dict[Dtype, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "nvfp4": 4, "tf32": 32}
+DTYPE_BITS: dict[Dtype, int] = {
+    "fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "nvfp4": 4,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

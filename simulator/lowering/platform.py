@@ -267,7 +267,9 @@ class Platform:
         return DTYPE_BITS[dtype] < 8 * used.activation_bytes and dtype not in in_path
 
     def attention_dtype(self, path: MatrixPath, kernel: Kernel) -> Dtype:
-        """The dtype of attention: a 16-bit format, or that of the matrices on a chip that has no 16-bit format."""
+        """The dtype of attention: a 16-bit format, or that of the matrices if they have 32 or the chip has no 16."""
+        if DTYPE_BITS[kernel.dtype] == 32:
+            return self.dtype(path, kernel.dtype)
         for candidate in ("fp16", "bf16"):
             if candidate in path.macs_per_cycle:
                 return candidate

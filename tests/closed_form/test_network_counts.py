@@ -127,10 +127,14 @@ def test_diffusiondrive_has_about_the_published_60_million() -> None:
     rgb, lidar = RESNET_34, RESNET_34 - 2 * 49 * 64  # a lidar image has one channel instead of three
     fused = sum(2 * (12 * width**2 + 9 * width + 2 * norm(width)) + 320 * width + 2 * norm(width)
                 for width in (64, 128, 256, 512))  # fmt: skip
-    names = [f"{sense}_{stage}{first}" for sense in ("camera", "lidar") for stage in (2, 3, 4) for first in ("", "_first")]
+    names = [
+        f"{sense}_{stage}{first}" for sense in ("camera", "lidar") for stage in (2, 3, 4) for first in ("", "_first")
+    ]
     backbone = parameters("diffusiondrive", "planner", "camera_stem", "lidar_stem", "camera_1", "lidar_1", *names)
     assert backbone == rgb + lidar
-    pieces = [f"{piece}_{scale}" for piece in ("tokens", "fuse", "camera_fused", "lidar_fused") for scale in (1, 2, 3, 4)]
+    pieces = [
+        f"{piece}_{scale}" for piece in ("tokens", "fuse", "camera_fused", "lidar_fused") for scale in (1, 2, 3, 4)
+    ]
     assert parameters("diffusiondrive", "planner", *pieces) == fused
     second_step = parameters("diffusiondrive", "planner", "denoise") // 2
     assert parameters("diffusiondrive", "planner") - second_step == pytest.approx(60e6, rel=0.02)
