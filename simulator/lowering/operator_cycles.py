@@ -57,7 +57,8 @@ def product_cycles(operator: Product, body: Precision, platform: Platform) -> tu
         achieved_fraction=kernel.achieved_fraction.value, tile_rows=1,
     )  # fmt: skip
     on_lanes = cost.vector_matrix_cycles(operator.batch * operator.rows, operator.inputs, operator.outputs, cluster)
-    return (on_matrix, 0.0, 0.0) if on_matrix <= on_lanes else (0.0, on_lanes, 0.0)
+    is_on_matrix = on_matrix <= on_lanes
+    return choose(is_on_matrix, on_matrix, 0.0), choose(is_on_matrix, 0.0, on_lanes), 0.0
 
 
 def _multiplication_cycles(
