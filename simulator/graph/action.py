@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from simulator.graph.graph import Block, OperatorGraph
-from simulator.graph.layer import Edges, gated_ffn, norm, self_attention
+from simulator.graph.layer import ADAPTIVE, PLAIN, Edges, gated_ffn, norm, self_attention
 from simulator.graph.operator import Attention, MatMul, Operator
 from simulator.workload.transformer import ActionExpert
 
@@ -18,9 +18,9 @@ def action_blocks(expert: ActionExpert, *, tokens: int, samples: int, cached_key
         "attention", (), queries=tokens, cached_keys=cached_keys, own_keys=tokens, heads=expert.heads,
         kv_heads=expert.kv_heads, head_dim=expert.head_dim, is_causal=False, batch=samples,
     )  # fmt: skip
-    has_gains = not expert.adaptive_norm  # else scale and shift come from a matrix
-    operators, edges = self_attention(expert, rows, attention, has_bias=False, cached_rows=0, has_gains=has_gains)
-    ffn, ffn_edges = gated_ffn(expert, rows, has_gains=has_gains)
+    style = ADAPTIVE if expert.adaptive_norm else PLAIN  # else scale and shift come from a matrix
+    operators, edges = self_attention(expert, rows, attention, has_bias=False, cached_rows=0, style=style)
+    ffn, ffn_edges = gated_ffn(expert, rows, style=style)
     operators, edges = [*operators, *ffn], [*edges, *ffn_edges]
     if expert.adaptive_norm:
         for norm in ("norm_2", "norm_1"):
