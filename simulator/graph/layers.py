@@ -91,6 +91,8 @@ def _shape(operator: Operator) -> str:
         keys = _first(operator.cached_keys + operator.own_keys)
         batch = f"{operator.batch} x " if operator.batch > 1 else ""
         words = "causal" if operator.is_causal else "full"
+        if operator.is_causal and operator.window is not None:
+            words = f"{operator.window} at most, causal"
         widths = operator.head_dim if operator.value_dim is None else f"{operator.head_dim} and {operator.value_dim}"
         return (
             f"{batch}{operator.queries} rows, {keys} keys, {operator.heads}/{operator.kv_heads} heads of {widths}, "
