@@ -16,8 +16,10 @@ from simulator.graph.network import network_blocks
 from simulator.lowering.block import lower_block
 from simulator.lowering.kernel import group_operators, kernel_work
 from simulator.lowering.platform import Platform
+from simulator.metrics.operations import operation_use
 from simulator.precision import precision
 from simulator.runtime import Runtime
+from simulator.units import TICKS_PER_SECOND
 from simulator.workload import Network
 
 ORIN = "orin-agx-64gb"
@@ -286,3 +288,13 @@ def test_32_bits_are_multiplied_as_tf32_at_half_of_the_rate() -> None:
     fractions = [platform.kernel(name).achieved_fraction.value for name in ("fp16", "fp32")]
     assert whole.matrix_cycles * fractions[1] == pytest.approx(2 * half.matrix_cycles * fractions[0])
     assert whole.weight_bytes == 2 * half.weight_bytes
+
+
+def test_operations_of_one_name_in_several_blocks_are_timed_each_by_itself() -> None:
+    # the kernels of a serial chip follow one another, so their times add up to the frame, and none spans the others
+    result = run(ORIN, "resnet-50", runtime="tensorrt")
+    uses = operation_use(result.timeline, 0)
+    kernels = [use for use in uses if use.flop > 0]
+    assert sum(use.busy_ticks for use in kernels) / TICKS_PER_SECOND < 1.05 * result.latency_s
+    (reduce,) = (use for use in uses if use.name.endswith(".reduce+relu_1"))
+    assert reduce.instances == 3 + 4 + 6 + 3
