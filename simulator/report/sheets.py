@@ -102,8 +102,14 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
     routing = workload.decoder.routing if workload.decoder else None
     if routing is not None and (origin := [text for text in (routing.status, routing.source, routing.note) if text]):
         parts.append(Padding(Text(f"routing: {', '.join(origin)}"), (0, 0, 0, 2)))
-    columns = ("images", "patches", "tokens", "steps", "samples")
-    pipeline = new_table("Pipeline of one frame", "phase", "precision", *(f"{name} >" for name in columns))
+    columns = ["images", "patches", "tokens", "steps", "samples"]
+    columns += [
+        name
+        for name in ("kept_tokens", "expected_steps")
+        if any(getattr(phase, name, None) for phase in workload.pipeline)
+    ]
+    names = (f"{name.replace('_', ' ')} >" for name in columns)
+    pipeline = new_table("Pipeline of one frame", "phase", "precision", *names)
     for phase in workload.pipeline:
         pipeline.add_row(phase.phase, phase.precision, *(_count(getattr(phase, name, None)) for name in columns))
     parts += [
@@ -187,9 +193,11 @@ def _joined(numbers: Sequence[Number]) -> str:
 
 def _component_table(workload: Workload) -> Table:
     """Sizes down, components across; a field that a component does not have stays empty."""
-    components = {name: getattr(workload, name) for name in ("vision", "decoder", "action")}
+    joined = None if workload.vision is None else workload.vision.joined
+    components = {"vision": workload.vision, "joined tower": joined, "decoder": workload.decoder,
+                  "action": workload.action}  # fmt: skip
     sizes = {
-        name: component.model_dump(exclude={"source", "status", "note", "routing"}, exclude_none=True)
+        name: component.model_dump(exclude={"source", "status", "note", "routing", "joined"}, exclude_none=True)
         for name, component in components.items()
         if component is not None
     }
@@ -216,4 +224,8 @@ def _routing_text(routing: Routing) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {_cell(part)}" for name, part in value.items())
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
