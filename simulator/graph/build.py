@@ -85,7 +85,7 @@ def _build_phase(workload: Workload, phase: Phase) -> PhaseGraph:
 def _build_vision(workload: Workload, phase: VisionPhase) -> PhaseGraph:
     tower = workload.vision
     assert tower is not None  # Workload refuses a phase without its component
-    blocks = vision_blocks(tower, images=phase.images, patches=phase.patches)
+    blocks = vision_blocks(tower, images=phase.images, patches=phase.patches, kept_tokens=phase.kept_tokens)
     tokens = phase.kept_tokens or tower.tokens(phase.images, phase.patches)
     return PhaseGraph("vision", phase.precision, tokens, blocks)
 

@@ -36,7 +36,7 @@ class VisionPhase(_Phase):
     patches: int = Field(gt=0)
     """Patches of one image."""
     kept_tokens: int | None = Field(default=None, gt=0)
-    """Tokens that are handed on after pruning, of all that the tower makes; picking them costs nothing here."""
+    """Tokens that are handed on after pruning, of all that the tower makes; what picks them is left out."""
 
 
 class PrefillPhase(_Phase):

@@ -194,10 +194,13 @@ def test_a_tower_without_output_width_hands_on_what_it_has() -> None:
     assert phase_of(alone, "vision").tokens == ROWS
 
 
-def test_pruning_hands_on_the_kept_tokens_and_computes_the_same() -> None:
+def test_pruning_copies_the_kept_tokens_and_computes_the_same() -> None:
     pruned, whole = (phase_of(with_tower(kept_tokens=kept), "vision") for kept in (5, None))
     assert (pruned.tokens, whole.tokens) == (5, TOKENS_MERGED)
     assert pruned.flop == whole.flop
+    last = pruned.blocks[-1].graph.operators[-1]
+    assert (last.input_elements, last.output_elements) == (5 * 12, 5 * 12)
+    assert dram_bytes(with_tower(kept_tokens=5), "vision") == dram_bytes(with_tower(), "vision")
 
 
 # action heads --------------------------------------------------------------------------------------------------------
