@@ -83,7 +83,7 @@ def test_the_error_of_a_module_of_uniad_is_the_recorded_one(chip: str, module: s
 
 
 def test_uniad_as_a_whole_and_its_backbone_show_why_the_dataflow_chip_is_quicker() -> None:
-    """126.4 / 32.45 ms is 3.9, RegNet 4.4: maps that do not fit the cache of one pass its DRAM, and stay on the other."""
+    """126.4 / 32.45 ms is 3.9, RegNet 4.4: maps pass the DRAM of one and stay on the other."""
     whole = [sum(simulated_uniad_ms(chip).values()) for chip in ("mach-m100", "thor-u")]
     measured = [sum(UNIAD_MS[chip].values()) for chip in ("mach-m100", "thor-u")]
     assert whole == pytest.approx(measured, rel=0.15)
