@@ -35,7 +35,7 @@ from simulator.spec import Spec
 from simulator.study import Study
 from simulator.technology import Technology
 from simulator.units import format_quantity
-from simulator.workload import Routing, Workload
+from simulator.workload import DecodePhase, Routing, Workload
 
 
 def runtime_sheet(runtime: Runtime, width: int = WIDTH) -> str:
@@ -105,7 +105,7 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
     columns = ["images", "patches", "tokens", "steps", "samples"]
     columns += [
         name
-        for name in ("kept_tokens", "expected_steps")
+        for name in ("kept_tokens", "reused_tokens", "chunk", "expected_steps")
         if any(getattr(phase, name, None) for phase in workload.pipeline)
     ]
     names = (f"{name.replace('_', ' ')} >" for name in columns)
@@ -114,6 +114,7 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
         pipeline.add_row(phase.name, phase.precision, *(_count(getattr(phase, name, None)) for name in columns))
     parts += [
         pipeline,
+        *_decoding(workload),
         provenance("pipeline", workload.pipeline_source, workload.pipeline_status, workload.pipeline_note),
     ]
     if workload.published:
@@ -207,6 +208,21 @@ def _component_table(workload: Workload) -> list[RenderableType]:
     for field in dict.fromkeys(field for fields in sizes.values() for field in fields):
         table.add_row(field.replace("_", " "), *(_cell(fields.get(field)) for fields in sizes.values()))
     return [table] if sizes else []
+
+
+def _decoding(workload: Workload) -> list[RenderableType]:
+    """How tokens are decoded, if not one by one."""
+    for phase in workload.pipeline:
+        if isinstance(phase, DecodePhase) and phase.speculation is not None:
+            drafts = phase.speculation
+            words = (
+                f"speculation: {drafts.draft_tokens} proposed at a time, {drafts.acceptance:.0%} of them right, "
+                f"{drafts.tokens_per_pass:.2f} tokens per pass"
+            )  # fmt: skip
+            return [Text(f"  {words}"), provenance("speculation", drafts.source, drafts.status, drafts.note)]
+        if isinstance(phase, DecodePhase) and phase.tokens_per_pass > 1:
+            return [Text(f"  {phase.tokens_per_pass} tokens are decoded together in a pass")]
+    return []
 
 
 def _network_table(workload: Workload) -> list[RenderableType]:
