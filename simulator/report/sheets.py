@@ -6,8 +6,9 @@ note. Chips, memories, scenarios, studies, layer tables, results and plots are e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -99,6 +100,9 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
         component = getattr(workload, name)
         if component is not None:
             parts.append(provenance(name, component.source, component.status, component.note))
+    linear = workload.decoder.linear if workload.decoder else None
+    if linear is not None:
+        parts.append(provenance("linear", linear.source, linear.status, linear.note))
     routing = workload.decoder.routing if workload.decoder else None
     if routing is not None and (origin := [text for text in (routing.status, routing.source, routing.note) if text]):
         parts.append(Padding(Text(f"routing: {', '.join(origin)}"), (0, 0, 0, 2)))
@@ -189,7 +193,7 @@ def _component_table(workload: Workload) -> Table:
     """Sizes down, components across; a field that a component does not have stays empty."""
     components = {name: getattr(workload, name) for name in ("vision", "decoder", "action")}
     sizes = {
-        name: component.model_dump(exclude={"source", "status", "note", "routing"}, exclude_none=True)
+        name: dict(_flat(component.model_dump(exclude={"routing"}, exclude_none=True)))
         for name, component in components.items()
         if component is not None
     }
@@ -199,6 +203,15 @@ def _component_table(workload: Workload) -> Table:
     for field in dict.fromkeys(field for fields in sizes.values() for field in fields):
         table.add_row(field.replace("_", " "), *(_cell(fields.get(field)) for fields in sizes.values()))
     return table
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The sizes of a component, those of its parts under both names."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name} ")
+        elif name not in {"source", "status", "note"}:
+            yield prefix + name, value
 
 
 def _routing_text(routing: Routing) -> str:
@@ -216,4 +229,6 @@ def _routing_text(routing: Routing) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

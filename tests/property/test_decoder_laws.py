@@ -18,6 +18,7 @@ from simulator.lowering import Demand, Platform, lower
 from simulator.lowering.kept import cache_bytes, kept_of, kept_tokens
 from simulator.lowering.kernel import CacheLayers
 from simulator.metrics.latency import release_latency
+from simulator.program import NONE
 from simulator.simulation.setup import configure
 from simulator.timeline import Timeline
 from simulator.timeline.invariants import check_all
@@ -119,6 +120,17 @@ def test_a_decoder_of_any_kind_obeys_the_laws_of_engines_and_its_bound(case: Cas
 
 def run(workload: Workload, platform: Platform) -> Timeline:
     return ReferenceEngine().run(lower([Demand(build_graph(workload))], platform, ONCE))
+
+
+@FEW
+@given(cases(), st.data())
+def test_every_step_goes_through_all_layers_in_order(case: Case, data: st.DataObject) -> None:
+    """Whether or not a router trace tells layers apart."""
+    workload = data.draw(workloads(case))
+    assert workload.decoder is not None
+    instances = lower([Demand(build_graph(workload))], case.platform, ONCE).folded_tasks.instances
+    layers = instances.layer[instances.layer != NONE]
+    assert layers.tolist() == list(range(workload.decoder.layers)) * (1 + case.decode)
 
 
 @FEW
