@@ -6,9 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import simulator
 from simulator import load_chip, load_runtime, load_workload
 from simulator.engine.bound import lower_bound
 from simulator.engine.reference import ReferenceEngine
@@ -184,3 +186,12 @@ def test_layers_with_a_window_leave_room_for_those_without() -> None:
     kept = kept_of(build_graph(workload).phases, Platform(chip, load_runtime("dataflow")))
     assert kept.kv_layers == (CacheLayers(128, 12 * 2048), CacheLayers(None, 12 * 2048))
     assert kept.kv_tokens == (64 * 2**20 - 12 * 128 * 2048) // (12 * 2048) == 2602
+
+
+def test_the_share_of_a_cache_that_is_on_the_chip_counts_layers_by_what_they_see() -> None:
+    """2 MiB hold 42 tokens of 24 layers: all of them are 504 tokens in one half of the layers, 128 in the other."""
+    chip = load_chip("hypo-decode").with_values({"sram.shared.kv_store": "2 MiB"})
+    result = simulator.run(chip, "gpt-oss-20b", precision="w4a16", prompt_tokens=500, decode_tokens=4)
+    assert result.kept is not None
+    assert (result.kept.kv_tokens, result.kept.cache_tokens) == (42, 504)
+    assert result.kept.kv_share == pytest.approx((12 * 42 + 12 * 42) / (12 * 128 + 12 * 504))
