@@ -43,7 +43,7 @@ def kept_of(
     if room["kv"] > 0:
         kept["kv_layers"] = cache_layers(phases, platform, kind)
         kept["kv_sinks"] = max(level.kv_sinks for level in (chip.cluster.sram, *chip.sram.values()))
-        kept["kv_tokens"] = _kept_tokens(room["kv"], kept["kv_layers"], kept["kv_sinks"])
+        kept["kv_tokens"] = kept_tokens(room["kv"], kept["kv_layers"], kept["kv_sinks"])
         kept["far_kv"] = platform.far_share("kv")
     if room["weights"] > 0:
         kept["weight_bytes"] = _matrix_bytes(phases if here is None else here, platform, kind)
@@ -79,7 +79,7 @@ def cache_bytes(tokens: Size, layers: Sequence[CacheLayers], sinks: int = 0) -> 
     return total
 
 
-def _kept_tokens(room_bytes: int, layers: Sequence[CacheLayers], sinks: int) -> Size:
+def kept_tokens(room_bytes: int, layers: Sequence[CacheLayers], sinks: int) -> Size:
     """The most tokens that fit a room, if the layers that see farthest (the last) keep all of them."""
     room: Size = room_bytes
     per_token: Size = sum(token_bytes for _, token_bytes in layers)

@@ -6,8 +6,9 @@ note. Chips, memories, scenarios, studies, layer tables, results and plots are e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -98,6 +99,9 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
         component = getattr(workload, name)
         if component is not None:
             parts.append(provenance(name, component.source, component.status, component.note))
+    linear = workload.decoder.linear if workload.decoder else None
+    if linear is not None:
+        parts.append(provenance("linear", linear.source, linear.status, linear.note))
     parts += _network_table(workload)
     routing = workload.decoder.routing if workload.decoder else None
     if routing is not None and (origin := [text for text in (routing.status, routing.source, routing.note) if text]):
@@ -198,7 +202,7 @@ def _component_table(workload: Workload) -> list[RenderableType]:
     components = {"vision": workload.vision, "joined tower": joined, "decoder": workload.decoder,
                   "action": workload.action}  # fmt: skip
     sizes = {
-        name: component.model_dump(exclude={"source", "status", "note", "routing", "joined"}, exclude_none=True)
+        name: dict(_flat(component.model_dump(exclude={"routing", "joined"}, exclude_none=True)))
         for name, component in components.items()
         if component is not None
     }
@@ -250,6 +254,15 @@ def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The sizes of a component, those of its parts under both names."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name} ")
+        elif name not in {"source", "status", "note"}:
+            yield prefix + name, value
+
+
 def _routing_text(routing: Routing) -> str:
     """Where the experts of the tokens come from."""
     if routing.file is not None:
@@ -267,6 +280,4 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {_cell(part)}" for name, part in value.items())
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

@@ -8,6 +8,7 @@ import numpy as np
 
 from simulator.graph import ExpertMatMul
 from simulator.lowering import Stage, context_tokens, stages_of
+from simulator.lowering.kept import cache_bytes
 from simulator.simulation.setup import Setup
 from simulator.simulation.to_program import demands_of
 from simulator.terms import PhaseName
@@ -19,20 +20,17 @@ class KeptOnChip:
 
     phase: PhaseName
     kv_tokens: int
-    """Tokens of the KV cache in the KV store."""
+    """Tokens of the KV cache in the KV store, in the layers that see farthest."""
     cache_tokens: int
-    """Tokens of the KV cache."""
+    """Tokens of the KV cache in these layers."""
     weight_share: float
     """Share of every matrix that is pinned."""
     experts_found: float
     """Share of the experts used in the phase that were on the chip."""
     experts_fetched_early: float
     """Share of the experts used in the phase that a predictor has rightly fetched."""
-
-    @property
-    def kv_share(self) -> float:
-        """Share of the KV cache that is in the KV store."""
-        return self.kv_tokens / max(self.cache_tokens, 1)
+    kv_share: float
+    """Share of the KV cache of all layers that is in the KV store."""
 
 
 def kept_on_chip(setup: Setup) -> KeptOnChip | None:
@@ -49,10 +47,12 @@ def kept_on_chip(setup: Setup) -> KeptOnChip | None:
     if last is None:
         return None
     stage, cache_tokens = stages[last], int(context_tokens(phases)[last][-1])
+    kv_tokens = min(cache_tokens, int(stage.kept.kv_tokens))
+    there, all_bytes = (int(cache_bytes(tokens, stage.kept.kv_layers)) for tokens in (kv_tokens, cache_tokens))
     found, early = _experts(stage)
     kept = KeptOnChip(
-        stage.phase.name, min(cache_tokens, int(stage.kept.kv_tokens)), cache_tokens, float(stage.kept.weight_share),
-        found, early,
+        stage.phase.name, kv_tokens, cache_tokens, float(stage.kept.weight_share), found, early,
+        there / max(all_bytes, 1),
     )  # fmt: skip
     return kept if kept.kv_tokens or kept.weight_share or found or early else None
 

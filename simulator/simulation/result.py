@@ -217,7 +217,7 @@ class Result:
             ],
             "attribution": _seconds(self.attribution.cause_ticks),
             "modes": None if self.modes is None else _modes_dict(self.modes),
-            "kept": None if self.kept is None else {**asdict(self.kept), "kv_share": self.kept.kv_share},
+            "kept": None if self.kept is None else asdict(self.kept),
             "streams": [_stream_dict(stream) for stream in self.streams],
             "uncertain": [
                 {"number": path, "value": number.value, "unit": unit, "range": number.guessed_range,
