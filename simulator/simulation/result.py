@@ -21,7 +21,7 @@ from simulator.metrics.streams import Percentile, StreamOutcome
 from simulator.metrics.utilization import ChannelUse, UnitUse
 from simulator.ppa.area import area_of
 from simulator.ppa.cost import cost_of
-from simulator.ppa.energy import numbers_used
+from simulator.ppa.energy_model import numbers_used
 from simulator.ppa.power import FrameEnergy, Meter
 from simulator.program import NONE, Program, role_of
 from simulator.simulation.kept import KeptOnChip, kept_on_chip

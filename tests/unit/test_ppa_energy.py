@@ -15,7 +15,7 @@ from simulator.catalog import load_chip, load_technology
 from simulator.chip import Chip
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import EngineError, SpecError
-from simulator.ppa.energy import EnergyModel, energy_model, sram_j_per_byte
+from simulator.ppa.energy_model import EnergyModel, energy_model, sram_j_per_byte
 from simulator.ppa.power import GROUPS, Meter, in_slices
 from simulator.program import Program, ProgramBuilder
 from simulator.program.program import Labels
@@ -26,7 +26,7 @@ from simulator.simulation.result import Result
 MODEL = EnergyModel(
     mac_j={"fp16": 1.0, "int8": 0.25},
     lane_cycle_j={"": 5.0, "slow": 2.0},
-    num_clusters={"": 2.0, "front": 1.0},
+    num_clusters={"npu": 2.0, "die0.npu.front": 1.0, "die1.npu": 2.0},
     kept_j_per_byte={"": {"sram": 4.0, "noc": 1.0}, "slow": {"sram": 6.0, "noc": 0.0}},
     link_j_per_byte=3.0,
     link_latency_bytes=1.0,
@@ -286,7 +286,7 @@ def test_the_energies_of_a_tiny_chip_at_n7_are_those_of_a_hand_sum(on_n7: Any) -
     model = energy_model(on_n7.catalog().load_chip("tiny"), load_technology("tsmc-n7"))
     assert model.mac_j["fp16"] == pytest.approx(2 * 0.72e-12)
     assert model.lane_cycle_j == {"": pytest.approx(64 * 5e-12 + 16 * 10e-12)}
-    assert model.num_clusters == {"": 2.0}
+    assert model.num_clusters == {"npu": 2.0}
     assert model.channel_j_per_byte["dram"] == ("dram", pytest.approx(48e-12))  # 6 pJ/bit
     assert model.local_j_per_byte == pytest.approx(2 * 1.75e-12)  # 1 MiB, written and read
     # the die of the hand sum in test_ppa_area: 1.35 (0.2048 + 0.512 + 0.906 + 6.4 + 180) = 253.8 mm2
