@@ -249,6 +249,15 @@ def format_quantity(value: float, unit: str, digits: int = 3) -> str:
     raise AssertionError("unreachable: the last scale always returns")
 
 
+def format_ticks(ticks: int) -> str:
+    """A time in ticks as a person writes it.
+
+    >>> format_ticks(96_400_000_000)
+    '96.4 ms'
+    """
+    return format_quantity(ticks_to_seconds(ticks), "s")
+
+
 VALUE_DIGITS: Final = 4
 """Significant digits of a value as text."""
 
