@@ -9,17 +9,21 @@ from simulator.graph.graph import Block, OperatorGraph, PhaseGraph, WorkloadGrap
 from simulator.graph.operator import (
     Attention,
     CacheWrite,
+    Convolution,
     Elementwise,
     Embedding,
     ExpertMatMul,
     MatMul,
     Operator,
+    Product,
+    Resample,
 )
 
 __all__ = [
     "Attention",
     "Block",
     "CacheWrite",
+    "Convolution",
     "Elementwise",
     "Embedding",
     "ExpertMatMul",
@@ -27,6 +31,8 @@ __all__ = [
     "Operator",
     "OperatorGraph",
     "PhaseGraph",
+    "Product",
+    "Resample",
     "WorkloadGraph",
     "build_graph",
     "cache_elements",

@@ -17,7 +17,8 @@ from simulator.terms import Fusion
 from simulator.variants import Size, smallest
 
 ElementwiseKind = Literal[
-    "norm", "head_norm", "rope", "gated_activation", "activation", "add", "routing", "combine", "quantise"
+    "norm", "head_norm", "rope", "gated_activation", "activation", "add", "routing", "combine", "quantise",
+    "multiply", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
 ]  # fmt: skip
 
 
@@ -118,6 +119,92 @@ class ExpertMatMul(_Named):
     def output_elements(self) -> Size:
         """Rows · top_k · outputs."""
         return self.rows * self.top_k * self.outputs
+
+
+@dataclass(frozen=True)
+class Convolution(_Named):
+    """Products of windows of a map with the matrices of `groups` groups of channels."""
+
+    rows: int
+    """Positions that it makes, of all images; of a transposed one, positions that it reads."""
+    inputs: int
+    """Channels of a group times positions of a window; of a transposed one, channels of a group."""
+    outputs: int
+    """Channels that a group makes; of a transposed one, times positions of a window."""
+    groups: int
+    read_elements: int
+    """Elements of the map that is read, each once however many windows it is in."""
+    written_elements: int
+    """Elements of the map that is made."""
+    biases: int = 0
+    """Numbers that are added, one per channel made, if any."""
+
+    @property
+    def flop(self) -> int:
+        """2 · rows · inputs · outputs per group."""
+        return 2 * self.rows * self.inputs * self.outputs * self.groups
+
+    @property
+    def parameters(self) -> int:
+        """Inputs · outputs per group, and the biases."""
+        return self.groups * self.outputs * self.inputs + self.biases
+
+    @property
+    def input_elements(self) -> int:
+        """The map that is read."""
+        return self.read_elements
+
+    @property
+    def output_elements(self) -> int:
+        """The map that is made."""
+        return self.written_elements
+
+
+@dataclass(frozen=True)
+class Product(_Named):
+    """`batch` products of two activations: [rows, inputs] times [inputs, outputs]."""
+
+    batch: int
+    rows: int
+    inputs: int
+    outputs: int
+
+    @property
+    def flop(self) -> int:
+        """2 · rows · inputs · outputs for each."""
+        return 2 * self.batch * self.rows * self.inputs * self.outputs
+
+    @property
+    def input_elements(self) -> int:
+        """Both."""
+        return self.batch * self.inputs * (self.rows + self.outputs)
+
+    @property
+    def output_elements(self) -> int:
+        """Batch · rows · outputs."""
+        return self.batch * self.rows * self.outputs
+
+
+@dataclass(frozen=True)
+class Resample(_Named):
+    """Every result is made of `taps` elements of a map: pooling, interpolation, deformable sampling."""
+
+    rows: int
+    width: int
+    taps: int
+    """Elements that are read, multiplied and added for one result, however often each is used."""
+    read_elements: int
+    """Elements of what is sampled, and of the places and weights that say how."""
+
+    @property
+    def input_elements(self) -> int:
+        """What is sampled, and how."""
+        return self.read_elements
+
+    @property
+    def output_elements(self) -> int:
+        """Rows · width."""
+        return self.rows * self.width
 
 
 @dataclass(frozen=True)
@@ -248,4 +335,4 @@ class CacheWrite(_Named):
         return self.tokens * self.token_elements
 
 
-Operator = MatMul | ExpertMatMul | Attention | Elementwise | Embedding | CacheWrite
+Operator = MatMul | ExpertMatMul | Convolution | Product | Resample | Attention | Elementwise | Embedding | CacheWrite

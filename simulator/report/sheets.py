@@ -105,7 +105,7 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
     columns = ("images", "patches", "tokens", "steps", "samples")
     pipeline = new_table("Pipeline of one frame", "phase", "precision", *(f"{name} >" for name in columns))
     for phase in workload.pipeline:
-        pipeline.add_row(phase.phase, phase.precision, *(_count(getattr(phase, name, None)) for name in columns))
+        pipeline.add_row(phase.name, phase.precision, *(_count(getattr(phase, name, None)) for name in columns))
     parts += [
         pipeline,
         provenance("pipeline", workload.pipeline_source, workload.pipeline_status, workload.pipeline_note),
@@ -149,7 +149,7 @@ def key_figure(spec: Spec) -> str:
     elif isinstance(spec, Technology):
         figure = f"logic {spec.logic_area.value:g} times N7, bit cell {1e6 * spec.sram_bitcell.value:g} um2"
     elif isinstance(spec, Workload):
-        figure = " > ".join(phase.phase for phase in spec.pipeline)
+        figure = " > ".join(phase.name for phase in spec.pipeline)
     elif isinstance(spec, Scenario):
         figure = f"{len(spec.streams)} streams on {spec.chip}" if len(spec.streams) > 1 else spec.chip
     elif isinstance(spec, Study):

@@ -3,7 +3,8 @@
 Reads from: YAML through `simulator.catalog`. Gives to: `graph`, `scenario`.
 """
 
-from simulator.workload.spec import ActionPhase, DecodePhase, PrefillPhase, VisionPhase, Workload
+from simulator.workload.network import Network
+from simulator.workload.spec import ActionPhase, DecodePhase, NetworkPhase, PrefillPhase, VisionPhase, Workload
 from simulator.workload.transformer import ActionExpert, Decoder, Routing, VisionTower
 
 __all__ = [
@@ -11,6 +12,8 @@ __all__ = [
     "ActionPhase",
     "DecodePhase",
     "Decoder",
+    "Network",
+    "NetworkPhase",
     "PrefillPhase",
     "Routing",
     "VisionPhase",
