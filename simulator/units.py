@@ -222,7 +222,7 @@ def ceil_ticks(ticks: float) -> int:
     return math.ceil(ticks - ROUNDING_GUARD_TICKS)
 
 
-def ticks_to_seconds(ticks: int) -> float:
+def ticks_to_seconds(ticks: float) -> float:
     """Ticks as seconds."""
     return ticks / TICKS_PER_SECOND
 

@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
-import numpy as np
-
 from simulator.engine.bound import Bound
 from simulator.errors import Infeasible
 from simulator.metrics.attribution import Attribution
@@ -270,8 +268,8 @@ def _modes_dict(modes: ModeGains) -> dict[str, Any]:
 
 
 def _stream_dict(stream: StreamOutcome) -> dict[str, Any]:
-    def seconds(ticks: int | float | None) -> float | None:
-        return None if ticks is None else float(np.float64(ticks) / 1e12)
+    def seconds(ticks: float | None) -> float | None:
+        return None if ticks is None else ticks_to_seconds(ticks)
 
     def percentile(value: Percentile) -> dict[str, Any]:
         return {"value_s": seconds(value.ticks), "reason": value.reason}
