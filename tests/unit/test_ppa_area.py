@@ -145,7 +145,7 @@ ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 1
         # N4, logic 0.625: 16 scores of 4000 um2, 2048 bytes in and as many out of 200 um2
         # lanes of another engine are those of a GPU; the slower of two matrix paths uses the multipliers of the other
         ("hypo-phase", {"physical.other_lanes": {"value": 128, **ASSUMED}}, 0.663 * 128 * 18000e-6),
-        ("thor-t5000", {"clusters.gpu.matrix.legacy.macs_per_cycle.fp16": 512}, 0.0),
+        ("thor-t5000", {"clusters.gpu.matrix.legacy.macs_per_cycle.int8": 4096}, 0.0),
         ("mach-m100", {"sram.ccb.capacity": "64 MiB"}, 32 * 2**20 * 8 * 0.021e-6 / 0.5),
         ("hypo-moe", {"routing": None}, -0.625 * (16 * 4000e-6 + 4096 * 200e-6)),
         ("hypo-moe", {"routing.gather": "4096 B/cycle"}, 0.625 * 2048 * 200e-6),
