@@ -59,7 +59,7 @@ OVERFULL = {"activations": 0.5, "weights": 0.4, "kv": 0.2}
         (
             "hypo-phase",
             {"reconfiguration.rule": None, "reconfiguration.order": {"train": "decode"}},
-            'reconfiguration.order.train: must be one of vision, prefill, decode, action, got "train"',
+            'reconfiguration.order.train: must be one of vision, prefill, decode, action, network, got "train"',
         ),
         (
             "hypo-phase",
