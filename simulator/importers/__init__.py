@@ -1,0 +1,8 @@
+"""Models that others publish, as workloads.
+
+Reads from: configuration files and weight files of other projects. Gives to: `cli`, as specs of `workload`.
+"""
+
+from simulator.importers.hf import Imported, Question, import_hf
+
+__all__ = ["Imported", "Question", "import_hf"]
