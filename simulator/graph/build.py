@@ -12,7 +12,7 @@ from simulator.errors import SpecError
 from simulator.graph.action import action_blocks
 from simulator.graph.decoder import cache_elements, decoder_blocks, seen_tokens
 from simulator.graph.graph import Block, PhaseGraph, WorkloadGraph
-from simulator.graph.vision import vision_blocks
+from simulator.graph.vision import learned_rows, vision_blocks
 from simulator.routing import RouterFit, RouterTrace, preset_fit, read_trace, synthetic_trace
 from simulator.workload import Decoder
 from simulator.workload.spec import ActionPhase, DecodePhase, Phase, PrefillPhase, VisionPhase, Workload
@@ -47,7 +47,7 @@ def count_parameters(workload: Workload) -> dict[str, int]:
             counts["decoder"] += workload.decoder.vocabulary * workload.decoder.hidden
     if workload.vision is not None:
         counts["vision"] = _parameters(vision_blocks(workload.vision, images=1, patches=workload.vision.merge))
-        counts["vision"] += workload.vision.position_embeddings * workload.vision.width
+        counts["vision"] += learned_rows(workload.vision)
     if workload.action is not None:
         counts["action"] = _parameters(action_blocks(workload.action, tokens=1, samples=1, cached_keys=0))
     return counts
@@ -86,7 +86,8 @@ def _build_vision(workload: Workload, phase: VisionPhase) -> PhaseGraph:
     tower = workload.vision
     assert tower is not None  # Workload refuses a phase without its component
     blocks = vision_blocks(tower, images=phase.images, patches=phase.patches)
-    return PhaseGraph("vision", phase.precision, phase.images * phase.patches // tower.merge, blocks)
+    tokens = phase.kept_tokens or tower.tokens(phase.images, phase.patches)
+    return PhaseGraph("vision", phase.precision, tokens, blocks)
 
 
 def _build_prefill(workload: Workload, phase: PrefillPhase) -> PhaseGraph:
@@ -108,7 +109,8 @@ def _build_action(workload: Workload, phase: ActionPhase) -> PhaseGraph:
     if workload.decoder is not None:
         cached_keys = int(seen_tokens(workload.decoder, cached_keys))
     blocks = action_blocks(workload.action, tokens=phase.tokens, samples=phase.samples, cached_keys=cached_keys)
-    return PhaseGraph("action", phase.precision, phase.tokens * phase.samples, blocks, phase.steps)
+    num_steps = phase.expected_steps or phase.steps
+    return PhaseGraph("action", phase.precision, phase.tokens * phase.samples, blocks, num_steps)
 
 
 _BUILDERS: dict[type, Callable[..., PhaseGraph]] = {

@@ -137,7 +137,8 @@ class Attention(_Named):
     is_causal: bool
     batch: int = 1
     window: Size | None = None
-    """If causal: the most own keys that a row sees, its own among them; None for no limit."""
+    """If causal: the most own keys that a row sees, its own among them. If not: rows see each other in groups of so
+    many. None for no limit."""
 
     @property
     def pairs(self) -> Size:
@@ -146,7 +147,11 @@ class Attention(_Named):
         Causal: row i (from 1) sees its i own keys, so S rows see S (S + 1) / 2. With a window of w keys row i sees
         min(i, w) of them, so with m = min(S, w) all rows see m (m + 1) / 2 + (S - m) m.
         """
-        if not self.is_causal:
+        own: Size
+        if not self.is_causal and self.window is not None:
+            groups, rest = self.own_keys // self.window, self.own_keys % self.window
+            own = groups * self.window**2 + rest**2
+        elif not self.is_causal:
             own = self.queries * self.own_keys
         else:
             growing: Size = self.queries if self.window is None else smallest(self.queries, self.window)
