@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -30,8 +30,9 @@ def import_group() -> None:
               help="Text tokens of the prompt; those of images come on top.")  # fmt: skip
 @click.option("--decode", metavar="N", type=click.IntRange(min=0), default=128, show_default=True,
               help="Decoded tokens; 0 for none.")  # fmt: skip
-@click.option("--images", metavar="N", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Images of a frame, for a model that sees.")  # fmt: skip
+@click.option("--images", metavar="N", type=click.IntRange(min=1),
+              help="Images of a frame, for a model that sees; without it one.")  # fmt: skip
+@click.option("--image-size", metavar="WxH", help="Pixels of an image, such as 576x320, for a tower that takes any.")
 @click.option("--precision", metavar="P", help="Precision of all phases; without it that of the configuration.")
 @click.option("--strict", is_flag=True, help="Refuse keys that nobody knows, instead of listing them.")
 @json_option
@@ -41,9 +42,10 @@ def hf_command(
     name: str | None,
     out_path: Path | None,
     force: bool,
+    image_size: str | None,
     strict: bool,
     as_json: bool,
-    **question: int | str | None,
+    **question: Any,
 ) -> None:
     """Read the configuration of a Hugging Face model, and its weights' headers if they are there.
 
@@ -61,11 +63,21 @@ def hf_command(
     check_files((out_path, (".yaml", ".yml"), "a workload"))
     _check_out(out_path, name, force=force)
     name = name or (out_path.stem if out_path else None)
-    imported = import_hf(path, Question(**question), name=name)  # type: ignore[arg-type]  # click has checked them
+    imported = import_hf(path, Question(**question, image_sides=_sides(image_size)), name=name)
     if strict and imported.unknown:
         raise SpecError(f"{imported.origin}  must have known keys only, got {', '.join(imported.unknown)}",
                         hint="without --strict they are listed and left out")  # fmt: skip
     _print(imported, out_path, as_json=as_json)
+
+
+def _sides(text: str | None) -> tuple[int, int] | None:
+    """Height and width of `WIDTHxHEIGHT`."""
+    if text is None:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and len(text) < 20 and int(width) and int(height)):
+        raise click.BadParameter(f"must be WIDTHxHEIGHT, such as 576x320, got {text}", param_hint="--image-size")
+    return int(height), int(width)
 
 
 def _check_out(path: Path | None, name: str | None, *, force: bool) -> None:

@@ -1,7 +1,7 @@
 """Which keys of a language model's configuration mean what: one row per family, by its `model_type`.
 
 A row names the keys that hold sizes, the values that models of the family may leave out, what all of them have without
-saying so, and functions that read what several keys say together. Keys without a cost are in `IGNORED`; a key that is
+saying so, and functions that read what several keys say together. Keys without a cost are in `ignored`; a key that is
 in none of these is reported. Rows follow the configuration classes of `transformers`, and a test holds them against it.
 """
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from simulator.importers.config import Config
+from simulator.importers.ignored import words
 
 Fields = dict[str, Any]
 """Fields of a `Decoder`, as a workload file has them."""
@@ -43,33 +44,6 @@ SIZES: Final = {
 }
 """Keys that every language model has, with the fields that they fill."""
 
-IGNORED: Final = frozenset(
-    """
-    _name_or_path _commit_hash architectures auto_map model_type transformers_version torch_dtype dtype tokenizer_class
-    _attn_implementation _attn_implementation_autoset attn_implementation use_flash_attn unsloth_version unsloth_fixed
-
-    rms_norm_eps layer_norm_eps rope_theta rope_local_base_freq rope_scaling rope_parameters rope_interleave
-    max_position_embeddings original_max_position_embeddings initializer_range initializer_factor norm_topk_prob
-    attn_logit_softcapping final_logit_softcapping query_pre_attn_scalar
-
-    attention_dropout hidden_dropout embd_pdrop resid_pdrop pretraining_tp router_aux_loss_coef aux_loss_alpha seq_aux
-    output_router_logits router_jitter_noise gradient_checkpointing
-
-    bos_token_id eos_token_id pad_token_id sep_token_id decoder_start_token_id use_cache bad_words_ids
-    begin_suppress_tokens suppress_tokens forced_bos_token_id forced_eos_token_id do_sample early_stopping
-    diversity_penalty encoder_no_repeat_ngram_size exponential_decay_length_penalty length_penalty max_length
-    min_length no_repeat_ngram_size num_beam_groups num_beams num_return_sequences output_scores prefix
-    remove_invalid_values repetition_penalty return_dict_in_generate temperature top_k top_p typical_p
-    generation_config
-
-    add_cross_attention chunk_size_feed_forward cross_attention_hidden_size finetuning_task id2label label2id
-    is_decoder is_encoder_decoder output_attentions output_hidden_states problem_type pruned_heads return_dict
-    task_specific_params tf_legacy_loss tie_encoder_decoder torchscript use_bfloat16
-    """.split()
-)
-"""Keys of any configuration that cost nothing: names and versions, numbers that change results only, training, tokens
-and generation, and relics of the common base class."""
-
 _ACTIVATIONS: Final = {"silu": "swiglu", "swish": "swiglu", "gelu": "geglu", "gelu_new": "geglu",
                        "gelu_pytorch_tanh": "geglu", "gelu_fast": "geglu"}  # fmt: skip
 
@@ -85,6 +59,12 @@ def _biases(config: Config, fields: Fields) -> None:
         fields |= {"qkv_bias": True, "o_bias": True}
     if config.flag("mlp_bias", default=False):
         fields["ffn_bias"] = True
+
+
+def _biases_of_internlm(config: Config, fields: Fields) -> None:
+    """Biases of the projections of attention."""
+    if config.flag("bias", default=False):
+        fields |= {"qkv_bias": True, "o_bias": True}
 
 
 def _partial_rope(config: Config, fields: Fields) -> None:
@@ -111,7 +91,8 @@ def _window_of_qwen(config: Config, fields: Fields) -> None:
     is_used = config.flag("use_sliding_window", default=False)
     first = config.whole("max_window_layers", default=28, least=0)
     kinds = config.texts("layer_types")
-    if is_used and config.has("sliding_window"):
+    has_window = config.has("sliding_window")
+    if is_used and has_window:
         layers = fields["layers"]
         _set_kinds(config, fields, kinds or ("full_attention",) * min(first, layers)
                    + ("sliding_attention",) * max(0, layers - first))  # fmt: skip
@@ -179,7 +160,11 @@ def _dense_layers_of_qwen(config: Config, fields: Fields) -> None:
 
 def _shared_expert_of_qwen(config: Config, fields: Fields) -> None:
     """One shared expert with a gate and a width of its own."""
-    fields |= {"shared_experts": 1, "shared_gate": True, "shared_width": config.whole("shared_expert_intermediate_size")}
+    fields |= {
+        "shared_experts": 1,
+        "shared_gate": True,
+        "shared_width": config.whole("shared_expert_intermediate_size"),
+    }
 
 
 def _experts_of_deepseek(config: Config, fields: Fields) -> None:
@@ -224,17 +209,20 @@ _GEMMA2: Final = {
 }  # fmt: skip
 _DEEPSEEK: Final = {**_LLAMA, "vocab_size": 102400, "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_nope_head_dim": 128,
                     "qk_rope_head_dim": 64, "v_head_dim": 128}  # fmt: skip
-_BIDIRECTIONAL: Final = frozenset({"use_bidirectional_attention"})
-_DEEPSEEK_IGNORED: Final = frozenset(
-    {"ep_size", "head_dim", "n_group", "num_key_value_heads", "num_nextn_predict_layers", "routed_scaling_factor",
-     "scoring_func", "topk_group", "topk_method"}
-)  # fmt: skip
+_BIDIRECTIONAL: Final = words("use_bidirectional_attention")
+_DEEPSEEK_IGNORED: Final = words(
+    """
+    ep_size head_dim n_group num_key_value_heads num_nextn_predict_layers routed_scaling_factor scoring_func topk_group
+    topk_method
+    """
+)
 
 DECODERS: Final[Mapping[str, Family]] = {
     "llama": Family(_LLAMA, (_biases,)),
+    "internlm2": Family(_LLAMA, (_biases_of_internlm,)),
     "minicpm": Family(
         {**_LLAMA, "tie_word_embeddings": True}, (_biases,),
-        ignored=frozenset({"scale_emb", "scale_depth", "dim_model_base"}),
+        ignored=words("scale_emb scale_depth dim_model_base"),
     ),
     "mistral": Family(_MISTRAL, (_window_everywhere,)),
     "mixtral": Family(_MISTRAL, (_window_everywhere, _experts("num_local_experts", width=None))),
@@ -242,12 +230,12 @@ DECODERS: Final[Mapping[str, Family]] = {
         {**_LLAMA, "vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192},
         (_biases, _partial_rope, _window_everywhere),
     ),
-    "qwen2": Family(_QWEN2, (_window_of_qwen,), {"qkv_bias": True}, frozenset({"use_mrope"})),
+    "qwen2": Family(_QWEN2, (_window_of_qwen,), {"qkv_bias": True}, words("use_mrope")),
     "qwen3": Family({**_QWEN2, "head_dim": 128}, (_biases, _window_of_qwen), {"head_norm": True}),
     "qwen2_moe": Family(
         {**_QWEN_MOE, "intermediate_size": 5632, "num_attention_heads": 16, "num_key_value_heads": 16},
         (_window_of_qwen, _experts("num_experts"), _dense_layers_of_qwen, _shared_expert_of_qwen),
-        {"qkv_bias": True}, frozenset({"qkv_bias"}),
+        {"qkv_bias": True}, words("qkv_bias"),
     ),
     "qwen3_moe": Family(
         {**_QWEN_MOE, "intermediate_size": 6144, "num_key_value_heads": 4, "head_dim": 128},
@@ -258,14 +246,14 @@ DECODERS: Final[Mapping[str, Family]] = {
         {**_LLAMA, "vocab_size": 50304, "hidden_size": 2048, "intermediate_size": 2048, "num_hidden_layers": 16,
          "num_attention_heads": 16, "num_key_value_heads": 16},
         (_biases, _experts("num_experts", width=None)),
-        {"head_norm": True, "head_norm_width": "all heads"}, frozenset({"clip_qkv"}),
+        {"head_norm": True, "head_norm_width": "all heads"}, words("clip_qkv"),
     ),
     "gemma": Family(_GEMMA, (_biases,), ignored=_BIDIRECTIONAL),
     "gemma2": Family(_GEMMA2, (_biases, _windows_in_turn(2)), {"output_norms": True},
-                     _BIDIRECTIONAL | {"cache_implementation"}),
+                     _BIDIRECTIONAL | words("cache_implementation")),
     "gemma3_text": Family(
         {**_GEMMA2, "vocab_size": 262208}, (_biases, _windows_in_turn(6)), {"output_norms": True, "head_norm": True},
-        _BIDIRECTIONAL | {"cache_implementation"},
+        _BIDIRECTIONAL | words("cache_implementation"),
     ),
     "deepseek_v2": Family(
         {**_DEEPSEEK, "moe_intermediate_size": 1407},
@@ -281,7 +269,7 @@ DECODERS: Final[Mapping[str, Family]] = {
          "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "attention_bias": True},
         (_biases, _windows_in_turn(2), _experts("num_local_experts", width=None)),
         {"attention_sinks": True, "ffn_bias": True},
-        frozenset({"swiglu_limit", "swiglu_alpha", "experts_per_token", "initial_context_length"}),
+        words("swiglu_limit swiglu_alpha experts_per_token initial_context_length"),
     ),
 }  # fmt: skip
 """Language models by `model_type`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,30 +16,16 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from simulator.document.complaint import shown
-from simulator.errors import SpecError, nearest
+from simulator.errors import SpecError
 from simulator.importers.config import Config, read_config
-from simulator.importers.decoders import DECODERS, IGNORED, REFUSED, SIZES, Fields, decoder_fields
-from simulator.importers.quantisation import matrix_precision, plain_precision
+from simulator.importers.frame import Question, frame_of
+from simulator.importers.model import Model, read_model
 from simulator.importers.safetensors import stored_tensors
 from simulator.importers.stored import Comparison, compare
 from simulator.precision import precision as known_precision
-from simulator.workload import Workload
+from simulator.workload import Decoder, VisionTower, Workload
 
 CONFIG: Final = "config.json"
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a configuration does not say: one frame of the workload."""
-
-    prompt: int = 512
-    """Text tokens of the prompt."""
-    decode: int = 128
-    """Decoded tokens; none if 0."""
-    images: int = 1
-    """Images of one frame."""
-    precision: str | None = None
-    """Precision of all phases; None for that of the configuration."""
 
 
 @dataclass(frozen=True)
@@ -93,31 +79,30 @@ def import_hf(path: Path, question: Question | None = None, *, name: str | None 
             cannot say; the message names file and key.
     """
     question = question or Question()
+    if question.precision is not None:
+        known_precision(question.precision)
     file = _config_file(path)
     tree, content = read_config(file)
     config = Config(tree, shown(file))
-    family = _family(config)
-    title = _title(path, config)
-    name = name or _safe_name(title)
-    if question.precision is not None:
-        known_precision(question.precision)
-    fingerprint = hashlib.sha256(content).hexdigest()[:12]
-    decoder = _decoder(config, family)
-    plain, plain_remark = plain_precision(config)
-    chosen, quantised_remark = matrix_precision(config, plain)
-    config.check()
-    source = f"{CONFIG} of {title}, sha256 {fingerprint}"
-    fields = _workload_fields(name, title, source, decoder, question, question.precision or chosen)
+    title, fingerprint = _title(path, config), hashlib.sha256(content).hexdigest()[:12]
+    model = read_model(config)
+    frame = frame_of(model, question)
+    provenance = {"source": f"{file.name} of {title}, sha256 {fingerprint}", "status": "datasheet"}
+    fields = {
+        "name": name or _safe_name(title),
+        "title": title,
+        **{component: {**provenance, **sizes} for component, sizes in _components(model)},
+        **frame.fields,
+    }
     workload = _validated(config, fields)
     tensors = stored_tensors(path) if path.is_dir() else None
-    asked = question.precision is not None
     return Imported(
         workload=workload,
-        family=family,
+        family=model.family,
         origin=f"{shown(file)}, sha256 {fingerprint}",
-        remarks=tuple(remark for remark in (None if asked else plain_remark, quantised_remark) if remark),
+        remarks=frame.remarks,
         filled=dict(config.filled),
-        unknown=tuple(config.unread(IGNORED | DECODERS[family].ignored)),
+        unknown=model.unknown,
         comparison=None if tensors is None else compare(workload, tensors),
     )
 
@@ -136,49 +121,22 @@ def _config_file(path: Path) -> Path:
     return file
 
 
-def _family(config: Config) -> str:
-    """The model type of a configuration.
-
-    Raises:
-        SpecError: when it is missing, unknown, or one that a workload cannot say.
-    """
-    family = config.text("model_type")
-    config.check()
-    if family in REFUSED:
-        raise SpecError(f'{config.place}  model_type: "{family}" cannot be imported, because a workload cannot say '
-                        f"{REFUSED[family]} yet")  # fmt: skip
-    if family not in DECODERS:
-        raise SpecError(f'{config.place}  model_type: must be one of {", ".join(sorted(DECODERS))}, got "{family}"',
-                        hint=nearest(family, DECODERS))  # fmt: skip
-    return family
-
-
-def _decoder(config: Config, family: str) -> Fields:
-    """The decoder of a language model whose sizes stand at the top of its configuration."""
-    row = DECODERS[family]
-    config.defaults = {key: value for key, value in row.defaults.items() if key not in SIZES}
-    return decoder_fields(config, row)
-
-
-def _workload_fields(
-    name: str, title: str, source: str, decoder: Fields, question: Question, precision: str
-) -> dict[str, Any]:
-    pipeline = [{"phase": "prefill", "tokens": question.prompt, "precision": precision}]
-    if question.decode:
-        pipeline.append({"phase": "decode", "tokens": question.decode, "precision": precision})
-    return {
-        "name": name,
-        "title": title,
-        "decoder": {"source": source, "status": "datasheet", **decoder},
-        "pipeline": pipeline,
-        "pipeline_source": "assumption",
-        "pipeline_status": "assumed",
-        "pipeline_note": "chosen at the import",
-    }
+def _components(model: Model) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The components that a model has."""
+    if model.decoder is not None:
+        yield "decoder", model.decoder
+    if model.tower is not None:
+        yield "vision", model.tower.fields
 
 
 def _validated(config: Config, fields: Mapping[str, Any]) -> Workload:
     """The workload of these fields; rules that only a workload knows become complaints about the file."""
+    for component, spec_type in (("decoder", Decoder), ("vision", VisionTower)):
+        unsaid = [name for name in fields.get(component, ()) if name not in spec_type.model_fields]
+        if unsaid:
+            raise SpecError(
+                f"{config.place}  cannot be imported: a workload cannot say {', '.join(unsaid)} of a {component} yet"
+            )
     try:
         return Workload.model_validate(fields)
     except ValidationError as error:

@@ -17,7 +17,9 @@ _MODELOPT: Final = {"FP8": "fp8", "NVFP4": "nvfp4", "W4A16_AWQ": "w4a16", "W8A8_
 
 def plain_precision(config: Config) -> tuple[str, str | None]:
     """The precision of weights that are not quantised, and a remark where the configuration does not decide it."""
-    word = next((config.text(key) for key in ("dtype", "torch_dtype") if config.has(key)), None)
+    inside = [config.part(key) for key in ("text_config", "llm_config") if config.has(key)]
+    named = (part.text(key) for part in (config, *inside) for key in ("dtype", "torch_dtype") if part.has(key))
+    word = next(named, None)
     if word is None:
         return "bf16", "precision: the configuration names none, bf16 is taken"
     word = word.removeprefix("torch.")

@@ -102,8 +102,9 @@ def read_header(path: Path) -> Iterator[StoredTensor]:
 def _tensor(place: str, name: str, described: Any, space: int) -> StoredTensor:
     """One entry of a header, checked against itself and the size of the file."""
     fields = described if isinstance(described, Mapping) else {}
-    dtype, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
-    if not isinstance(dtype, str) or not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2:
+    dtype = fields.get("dtype")
+    shape, offsets = _counts(fields.get("shape")), _counts(fields.get("data_offsets"))
+    if not isinstance(dtype, str) or shape is None or offsets is None or len(offsets) != 2:
         raise SpecError(f"{place}  {name}: must have dtype, shape and data_offsets")
     begin, end = offsets
     elements = prod(shape)
@@ -119,7 +120,7 @@ def _tensor(place: str, name: str, described: Any, space: int) -> StoredTensor:
     return StoredTensor(name, dtype, elements, end - begin)
 
 
-def _are_counts(values: Any) -> bool:
-    return isinstance(values, list) and all(
-        isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values
-    )
+def _counts(values: Any) -> list[int] | None:
+    """A list of whole numbers from 0 on; None for anything else."""
+    is_list = isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+    return values if is_list else None

@@ -14,16 +14,6 @@ from simulator.importers.config import Config
 Fields = dict[str, Any]
 """Fields of a `VisionTower`, as a workload file has them."""
 
-TOWER_IGNORED: Final = frozenset(
-    """
-    hidden_act hidden_dropout_prob dropout attention_probs_dropout_prob drop_path_rate projection_dropout
-    encoder_stride initializer_factor norm_eps projection_dim vocab_size temporal_patch_size tokens_per_second
-    in_chans spatial_patch_size pooler_act pooler_output_size use_mask_token layer_scale_init_value use_mean_pooling
-    use_flash_attn num_labels
-    """.split()
-)
-"""Keys of towers that cost nothing, beside those of any configuration."""
-
 
 @dataclass(frozen=True)
 class Tower:
@@ -77,7 +67,7 @@ def _vit(config: Config) -> Tower:
 def _siglip(config: Config) -> Tower:
     """Without a class token; with attention pooling at the end, where it is used by itself."""
     fields = _layers(config)
-    if config.flag("vision_use_head", default=True) and not config.path:
+    if config.flag("vision_use_head", default=True):
         fields["resampler"] = {"queries": 1, "heads": fields["heads"], "ffn_width": fields["ffn_width"]}
     return _of_fixed_size(config, fields, extra_tokens=0)
 
@@ -109,7 +99,7 @@ def _intern(config: Config) -> Tower:
 def _qwen(config: Config, width_key: str, fields: Fields) -> Tower:
     """What the three towers of Qwen have in common: images of any size, rotated, two frames to a patch."""
     side, width = config.whole("patch_size"), config.whole(width_key)
-    channels = config.whole("in_channels", default=config.tree.get("in_chans", 3))
+    channels = config.whole("in_chans" if config.has("in_chans") else "in_channels")
     fields = {
         "layers": config.whole("depth"),
         "width": width,
