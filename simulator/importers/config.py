@@ -44,21 +44,22 @@ class Config:
         return self.tree.get(key) is not None
 
     def value(self, key: str) -> Any:
-        """A value of any kind, else its default, else None."""
-        if self.has(key):
+        """A value of any kind, None for null; where the key is not there, its default or None."""
+        self.read.add((*self.path, key))
+        if key in self.tree:
             return self.tree[key]
         default = self.defaults.get(key)
-        if default is not None and key not in self.tree:
+        if default is not None:
             self.filled[dotted((*self.path, key))] = default
         return default
 
-    def whole(self, key: str, default: int | None = None, *, least: int = 1) -> int:
+    def whole(self, key: str, default: int | None = None, *, least: int = 1, most: int = MOST) -> int:
         """A whole number; without a default it must be there."""
         value = self.value(key)
         if value is None and default is not None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST:
-            self.complain(key, f"must be a whole number from {least} to {MOST:,}", value)
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            self.complain(key, f"must be a whole number from {least} to {most:,}", value)
             return max(least, 1)
         return value
 
@@ -172,7 +173,7 @@ def parse_object(content: bytes, name: str) -> dict[str, Any]:
         raise SpecError(f"{name}  must be UTF-8 text, got other bytes") from None
     except json.JSONDecodeError as error:
         place = f"{name}:{error.lineno}"
-        is_cut = error.pos >= len(error.doc.rstrip())
+        is_cut = error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated")
         hint = "the file ends too early: is it complete?" if is_cut else None
         raise SpecError(f"{place}  must be valid JSON: {error.msg.lower()}", hint=hint) from None
     except (ValueError, RecursionError) as error:

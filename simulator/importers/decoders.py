@@ -44,6 +44,9 @@ SIZES: Final = {
 }
 """Keys that every language model has, with the fields that they fill."""
 
+MOST_LAYERS: Final = 10_000
+"""Far above any model, and few enough to list."""
+
 _ACTIVATIONS: Final = {"silu": "swiglu", "swish": "swiglu", "gelu": "geglu", "gelu_new": "geglu",
                        "gelu_pytorch_tanh": "geglu", "gelu_fast": "geglu"}  # fmt: skip
 
@@ -82,7 +85,7 @@ def _partial_rope(config: Config, fields: Fields) -> None:
 
 def _window_everywhere(config: Config, fields: Fields) -> None:
     """One sliding window for all layers."""
-    if config.has("sliding_window"):
+    if config.value("sliding_window") is not None:
         fields["attention_window"] = config.whole("sliding_window")
 
 
@@ -98,17 +101,16 @@ def _window_of_qwen(config: Config, fields: Fields) -> None:
                    + ("sliding_attention",) * max(0, layers - first))  # fmt: skip
 
 
-def _windows_in_turn(every: int) -> Reader:
+def _windows_in_turn(config: Config, fields: Fields) -> None:
     """Layers with a sliding window, and each n-th without, unless the kinds are listed."""
-
-    def read(config: Config, fields: Fields) -> None:
-        names = ("sliding_window_pattern", "_sliding_window_pattern")
-        step = next((config.whole(name) for name in names if config.has(name)), every)
+    kinds = config.texts("layer_types")
+    if not kinds:
+        newer = "_sliding_window_pattern"
+        step = config.whole(newer if config.has(newer) else "sliding_window_pattern")
         turn = ("sliding_attention",) * (step - 1) + ("full_attention",)
-        kinds = config.texts("layer_types")
-        _set_kinds(config, fields, kinds or tuple(turn[layer % step] for layer in range(fields["layers"])))
-
-    return read
+        kinds = tuple(turn[layer % step] for layer in range(fields["layers"]))
+    config.has("sliding_window_pattern"), config.has("_sliding_window_pattern")
+    _set_kinds(config, fields, kinds)
 
 
 def _set_kinds(config: Config, fields: Fields, names: tuple[str, ...]) -> None:
@@ -155,7 +157,8 @@ def _dense_layers_of_qwen(config: Config, fields: Fields) -> None:
     dense = config.wholes("mlp_only_layers")
     if set(dense) != set(range(len(dense))):
         cannot(config, "mlp_only_layers", "must be the first layers", "that other layers than the first are dense")
-    fields["dense_layers"] = len(dense)
+    if dense:
+        fields["dense_layers"] = len(dense)
 
 
 def _shared_expert_of_qwen(config: Config, fields: Fields) -> None:
@@ -169,7 +172,9 @@ def _shared_expert_of_qwen(config: Config, fields: Fields) -> None:
 
 def _experts_of_deepseek(config: Config, fields: Fields) -> None:
     """Dense layers first, then routed experts and shared ones of the same width."""
-    fields["dense_layers"] = config.whole("first_k_dense_replace", default=0, least=0)
+    dense = config.whole("first_k_dense_replace", default=0, least=0)
+    if dense:
+        fields["dense_layers"] = dense
     if config.whole("moe_layer_freq", default=1) != 1:
         cannot(config, "moe_layer_freq", "must be 1", "that each n-th layer has experts")
     if config.has("n_shared_experts"):
@@ -195,7 +200,7 @@ _LLAMA: Final = {
     "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
     "num_attention_heads": 32, "hidden_act": "silu", "tie_word_embeddings": False,
 }  # fmt: skip
-_MISTRAL: Final = {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8}
+_MIXTRAL: Final = {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8}
 _QWEN2: Final = {**_LLAMA, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
 _QWEN_MOE: Final = {**_QWEN2, "hidden_size": 2048, "num_hidden_layers": 24}
 _GEMMA: Final = {
@@ -205,7 +210,7 @@ _GEMMA: Final = {
 }  # fmt: skip
 _GEMMA2: Final = {
     **_GEMMA, "hidden_size": 2304, "intermediate_size": 9216, "num_hidden_layers": 26, "num_attention_heads": 8,
-    "num_key_value_heads": 4, "sliding_window": 4096,
+    "num_key_value_heads": 4, "sliding_window": 4096, "sliding_window_pattern": 2,
 }  # fmt: skip
 _DEEPSEEK: Final = {**_LLAMA, "vocab_size": 102400, "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_nope_head_dim": 128,
                     "qk_rope_head_dim": 64, "v_head_dim": 128}  # fmt: skip
@@ -224,8 +229,8 @@ DECODERS: Final[Mapping[str, Family]] = {
         {**_LLAMA, "tie_word_embeddings": True}, (_biases,),
         ignored=words("scale_emb scale_depth dim_model_base"),
     ),
-    "mistral": Family(_MISTRAL, (_window_everywhere,)),
-    "mixtral": Family(_MISTRAL, (_window_everywhere, _experts("num_local_experts", width=None))),
+    "mistral": Family({**_MIXTRAL, "sliding_window": 4096}, (_window_everywhere,)),
+    "mixtral": Family(_MIXTRAL, (_window_everywhere, _experts("num_local_experts", width=None))),
     "phi3": Family(
         {**_LLAMA, "vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192},
         (_biases, _partial_rope, _window_everywhere),
@@ -249,11 +254,11 @@ DECODERS: Final[Mapping[str, Family]] = {
         {"head_norm": True, "head_norm_width": "all heads"}, words("clip_qkv"),
     ),
     "gemma": Family(_GEMMA, (_biases,), ignored=_BIDIRECTIONAL),
-    "gemma2": Family(_GEMMA2, (_biases, _windows_in_turn(2)), {"output_norms": True},
+    "gemma2": Family(_GEMMA2, (_biases, _windows_in_turn), {"output_norms": True},
                      _BIDIRECTIONAL | words("cache_implementation")),
     "gemma3_text": Family(
-        {**_GEMMA2, "vocab_size": 262208}, (_biases, _windows_in_turn(6)), {"output_norms": True, "head_norm": True},
-        _BIDIRECTIONAL | words("cache_implementation"),
+        {**_GEMMA2, "vocab_size": 262208, "sliding_window_pattern": 6}, (_biases, _windows_in_turn),
+        {"output_norms": True, "head_norm": True}, _BIDIRECTIONAL | words("cache_implementation"),
     ),
     "deepseek_v2": Family(
         {**_DEEPSEEK, "moe_intermediate_size": 1407},
@@ -266,8 +271,9 @@ DECODERS: Final[Mapping[str, Family]] = {
     ),
     "gpt_oss": Family(
         {**_LLAMA, "vocab_size": 201088, "hidden_size": 2880, "intermediate_size": 2880, "num_hidden_layers": 36,
-         "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "attention_bias": True},
-        (_biases, _windows_in_turn(2), _experts("num_local_experts", width=None)),
+         "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "attention_bias": True,
+         "sliding_window": 128, "sliding_window_pattern": 2},
+        (_biases, _windows_in_turn, _experts("num_local_experts", width=None)),
         {"attention_sinks": True, "ffn_bias": True},
         words("swiglu_limit swiglu_alpha experts_per_token initial_context_length"),
     ),
@@ -277,7 +283,8 @@ DECODERS: Final[Mapping[str, Family]] = {
 
 def decoder_fields(config: Config, family: Family) -> Fields:
     """Fields of the decoder that a configuration describes; what is wrong with it is noted in `config`."""
-    fields: Fields = {field_name: config.whole(key) for key, field_name in SIZES.items()}
+    fields: Fields = {name: config.whole(key) for key, name in SIZES.items() if name != "layers"}
+    fields = {"layers": config.whole("num_hidden_layers", most=MOST_LAYERS), **fields}
     heads = fields["heads"]
     fields["kv_heads"] = config.whole("num_key_value_heads", default=heads)
     if heads % fields["kv_heads"]:
@@ -286,6 +293,7 @@ def decoder_fields(config: Config, family: Family) -> Fields:
         rule = f"must be a multiple of num_attention_heads ({heads}) where there is no head_dim"
         config.complain("hidden_size", rule, fields["hidden"])
     fields["head_dim"] = config.whole("head_dim", default=max(1, fields["hidden"] // heads))
+    config.has("hidden_act")  # Gemma has both
     key = "hidden_activation" if config.has("hidden_activation") else "hidden_act"
     activation = config.text(key)
     if activation not in _ACTIVATIONS:

@@ -102,7 +102,7 @@ def import_hf(path: Path, question: Question | None = None, *, name: str | None 
         origin=f"{shown(file)}, sha256 {fingerprint}",
         remarks=frame.remarks,
         filled=dict(config.filled),
-        unknown=model.unknown,
+        unknown=model.unknown(),
         comparison=None if tensors is None else compare(workload, tensors),
     )
 

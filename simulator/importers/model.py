@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,9 +27,13 @@ class Model:
     family: str
     decoder: Fields | None
     tower: Tower | None
-    unknown: tuple[str, ...]
-    """Keys that nobody knows, by dotted path."""
+    parts: tuple[tuple[Config, frozenset[str]], ...]
+    """The objects that were read, each with its keys that cost nothing."""
     remarks: tuple[str, ...] = ()
+
+    def unknown(self) -> tuple[str, ...]:
+        """Keys that nobody knows, by dotted path."""
+        return tuple(key for part, ignored in self.parts for key in part.unread(ignored))
 
 
 def read_model(config: Config) -> Model:
@@ -66,7 +69,7 @@ def _language_model(config: Config, family: str) -> Model:
     row = DECODERS[family]
     config.defaults = {key: value for key, value in row.defaults.items() if key not in SIZES}
     fields = decoder_fields(config, row)
-    return Model(config, family, fields, None, tuple(config.unread(ANY | row.ignored)))
+    return Model(config, family, fields, None, ((config, ANY | row.ignored),))
 
 
 def _tower(config: Config, family: str) -> Model:
@@ -82,10 +85,10 @@ def _tower(config: Config, family: str) -> Model:
     tower.fields.setdefault("merge", 1)
     tower.fields.setdefault("merger_width", 0)
     tower.fields.setdefault("output_width", 0)
-    unknown = part.unread(TOWER)
+    parts = [(part, TOWER)]
     if part is not config:
-        unknown += config.unread(ANY | words("text_config logit_scale_init_value projection_dim"))
-    return Model(config, family, None, tower, tuple(unknown), remarks)
+        parts.append((config, ANY | words("text_config logit_scale_init_value projection_dim")))
+    return Model(config, family, None, tower, tuple(parts), remarks)
 
 
 def _joined_model(config: Config, family: str, row: JoinedFamily) -> Model:
@@ -107,13 +110,7 @@ def _joined_model(config: Config, family: str, row: JoinedFamily) -> Model:
     if width != hidden:
         vision.complain("out_hidden_size" if vision.has("out_hidden_size") else "hidden_size",
                         f"must be the hidden_size of the language model ({hidden})", width)  # fmt: skip
-    return Model(config, family, fields, tower, tuple(_unread(config, text, vision, row, language.ignored)))
-
-
-def _unread(
-    config: Config, text: Config, vision: Config, row: JoinedFamily, text_ignored: frozenset[str]
-) -> Iterator[str]:
-    yield from config.unread(ANY | row.ignored | (text_ignored if text is config else frozenset()))
+    parts = [(vision, TOWER), (config, ANY | row.ignored | (language.ignored if text is config else words("")))]
     if text is not config:
-        yield from text.unread(ANY | text_ignored)
-    yield from vision.unread(TOWER)
+        parts.insert(0, (text, ANY | language.ignored))
+    return Model(config, family, fields, tower, tuple(parts))

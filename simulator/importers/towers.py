@@ -45,7 +45,7 @@ def _of_fixed_size(config: Config, fields: Fields, *, extra_tokens: int) -> Towe
     fields |= {
         "patch_elements": config.whole("num_channels", default=3) * patch[0] * patch[1],
         "position_embeddings": patches + extra_tokens,
-        "extra_tokens": extra_tokens,
+        **({"extra_tokens": extra_tokens} if extra_tokens else {}),
     }
     return Tower(_checked(config, fields), patch, image)
 
