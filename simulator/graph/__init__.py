@@ -15,11 +15,13 @@ from simulator.graph.operator import (
     MatMul,
     Operator,
 )
+from simulator.graph.recurrence import DeltaRule, ShortConvolution
 
 __all__ = [
     "Attention",
     "Block",
     "CacheWrite",
+    "DeltaRule",
     "Elementwise",
     "Embedding",
     "ExpertMatMul",
@@ -27,6 +29,7 @@ __all__ = [
     "Operator",
     "OperatorGraph",
     "PhaseGraph",
+    "ShortConvolution",
     "WorkloadGraph",
     "build_graph",
     "cache_elements",

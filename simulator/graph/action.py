@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from simulator.graph.graph import Block, OperatorGraph
-from simulator.graph.layer import Edges, gated_ffn, norm, self_attention
+from simulator.graph.layer import Edges, LayerStyle, gated_ffn, norm, self_attention
 from simulator.graph.operator import Attention, Elementwise, MatMul, Operator
 from simulator.workload.transformer import ActionExpert
 
@@ -37,18 +37,16 @@ def _count(expert: ActionExpert, kind: str) -> int:
 
 def _layer(expert: ActionExpert, kind: str, *, tokens: int, samples: int, context: int) -> OperatorGraph:
     rows = tokens * samples
-    has_gains = not expert.adaptive_norm  # else scale and shift come from a matrix
+    style = _style(expert)
     if kind == "cross":
-        operators, edges = _cross_attention(expert, rows, context, has_gains=has_gains)
+        operators, edges = _cross_attention(expert, rows, context, style)
     else:
         attention = Attention(
             "attention", (), queries=tokens, cached_keys=context if kind == "joint" else 0, own_keys=tokens,
             heads=expert.heads, kv_heads=expert.kv_heads, head_dim=expert.head_dim, is_causal=False, batch=samples,
         )  # fmt: skip
-        operators, edges = self_attention(expert, rows, attention, has_bias=False, cached_rows=0, has_gains=has_gains)
-        if not expert.has_rope:
-            operators, edges = _without("rope", operators, edges)
-    ffn, ffn_edges = (_plain_ffn if expert.ffn == "gelu" else gated_ffn)(expert, rows, has_gains=has_gains)
+        operators, edges = self_attention(expert, rows, attention, has_bias=False, cached_rows=0, style=style)
+    ffn, ffn_edges = gated_ffn(expert, rows, style=style)
     operators, edges = [*operators, *ffn], [*edges, *ffn_edges]
     if expert.has_bias:
         operators = [replace(each, has_bias=True) if isinstance(each, MatMul) else each for each in operators]
@@ -58,8 +56,17 @@ def _layer(expert: ActionExpert, kind: str, *, tokens: int, samples: int, contex
     return OperatorGraph("layer", operators, edges)
 
 
+def _style(expert: ActionExpert) -> LayerStyle:
+    """What the layers of an expert are beside their sizes."""
+    return LayerStyle(
+        norm_gains=0 if expert.adaptive_norm else 1,  # else scale and shift come from a matrix
+        rope_dim=None if expert.has_rope else 0,
+        has_gate=expert.ffn != "gelu",
+    )
+
+
 def _cross_attention(
-    expert: ActionExpert, rows: int, context: int, *, has_gains: bool
+    expert: ActionExpert, rows: int, context: int, style: LayerStyle
 ) -> tuple[list[Operator], Edges]:  # fmt: skip
     """Norm, queries of the action tokens, keys and values of the context, attention and the residual addition.
 
@@ -69,7 +76,7 @@ def _cross_attention(
     keys, read = max(context, 1), expert.context_width
     assert read is not None  # an expert refuses cross attention without it
     operators: list[Operator] = [
-        norm("norm_1", rows, hidden, gains=hidden if has_gains else 0),
+        norm("norm_1", rows, hidden, style=style),
         MatMul("q", (), rows=rows, inputs=hidden, outputs=query_width),
         MatMul("context_k", ("qkv",), rows=keys, inputs=read, outputs=kv_width),
         MatMul("context_v", ("qkv",), rows=keys, inputs=read, outputs=kv_width),
@@ -89,29 +96,6 @@ def _cross_attention(
         edges += [("q", "head_norm"), ("head_norm", "attention"), ("context_k", "key_norm"), ("key_norm", "attention")]
         edges = [edge for edge in edges if edge not in {("q", "attention"), ("context_k", "attention")}]
     return operators, edges
-
-
-def _without(name: str, operators: list[Operator], edges: Edges) -> tuple[list[Operator], Edges]:
-    """The graph without an operator: what it read goes to those that read it."""
-    before = [start for start, end in edges if end == name]
-    after = [end for start, end in edges if start == name]
-    rest = [edge for edge in edges if name not in edge]
-    kept = [operator for operator in operators if operator.name != name]
-    return kept, rest + [(start, end) for start in before for end in after]
-
-
-def _plain_ffn(expert: ActionExpert, rows: int, *, has_gains: bool = True) -> tuple[list[Operator], Edges]:
-    """Norm, matrix, activation, second matrix and the residual addition."""
-    hidden, inner = expert.hidden, expert.ffn_width
-    operators: list[Operator] = [
-        norm("norm_2", rows, hidden, fusions=("norm_residual",), gains=hidden if has_gains else 0),
-        MatMul("up", ("gate_activation",), rows=rows, inputs=hidden, outputs=inner),
-        Elementwise("activation", ("gate_activation",), kind="activation", rows=rows, width=inner),
-        MatMul("down", (), rows=rows, inputs=inner, outputs=hidden),
-        Elementwise("add_2", (), kind="add", rows=rows, width=hidden, operands=2),
-    ]
-    return operators, [("add_1", "norm_2"), ("norm_2", "up"), ("up", "activation"), ("activation", "down"),
-                       ("down", "add_2"), ("add_1", "add_2")]  # fmt: skip
 
 
 def _with_modulation(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from simulator.errors import SpecError
 from simulator.graph.action import action_blocks
-from simulator.graph.decoder import cache_elements, decoder_blocks, seen_tokens
+from simulator.graph.decoder import cached_elements, decoder_blocks, seen_tokens
 from simulator.graph.graph import Block, PhaseGraph, WorkloadGraph
 from simulator.graph.vision import learned_rows, vision_blocks
 from simulator.routing import RouterFit, RouterTrace, preset_fit, read_trace, synthetic_trace
@@ -33,7 +33,7 @@ def build_graph(workload: Workload, seed: int = 0) -> WorkloadGraph:
         name=workload.name,
         phases=phases,
         component_parameters=count_parameters(workload),
-        kv_elements=0 if decoder is None else int(cache_elements(decoder, decoder.layers, tokens)),
+        kv_elements=0 if decoder is None else cached_elements(decoder, tokens),
         trace=None if decoder is None else _router_trace(workload.name, decoder, tokens, seed),
     )
 
@@ -58,7 +58,7 @@ def _router_trace(name: str, decoder: Decoder, tokens: int, seed: int) -> Router
     routing = decoder.routing
     if routing is None:
         return None
-    layers, experts, top_k = decoder.layers, decoder.experts, decoder.top_k
+    layers, experts, top_k = decoder.sparse_layers, decoder.experts, decoder.top_k
     if routing.file is not None:
         try:
             return read_trace(routing.file, layers=layers, experts=experts, top_k=top_k, tokens=tokens)

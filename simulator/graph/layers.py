@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from simulator.graph.graph import PhaseGraph, WorkloadGraph
 from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, ExpertMatMul, MatMul, Operator
+from simulator.graph.recurrence import DeltaRule, ShortConvolution
 from simulator.precision import precision
 from simulator.terms import COMPONENT_OF_PHASE
-from simulator.variants import Size
+from simulator.variants import Size, same
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _phase_rows(phase: PhaseGraph) -> list[LayerRow]:
 def _weight_bytes(operator: Operator, precision_name: str) -> int:
     used = precision(precision_name)
     if isinstance(operator, MatMul):
-        return int(used.matrix_bytes(operator.outputs, operator.inputs))
+        return int(operator.groups * used.matrix_bytes(operator.outputs, operator.inputs))
     if isinstance(operator, ExpertMatMul):
         return int(operator.experts * used.matrix_bytes(operator.outputs, operator.inputs))
     return 0
@@ -79,7 +80,8 @@ def _first(count: Size) -> int:
 
 def _shape(operator: Operator) -> str:
     if isinstance(operator, MatMul):
-        return f"[{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}]"
+        groups = "" if same(operator.groups, 1) else f"{operator.groups} x "
+        return f"{groups}[{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}]"
     if isinstance(operator, ExpertMatMul):
         return (
             f"{operator.top_k} of {operator.experts} x ([{operator.rows}, {operator.inputs}] x "
@@ -89,13 +91,25 @@ def _shape(operator: Operator) -> str:
         keys = _first(operator.cached_keys + operator.own_keys)
         batch = f"{operator.batch} x " if operator.batch > 1 else ""
         words = "causal" if operator.is_causal else "full"
+        if operator.is_causal and operator.window is not None:
+            words = f"{operator.window} at most, causal"
+        widths = operator.head_dim if operator.value_dim is None else f"{operator.head_dim} and {operator.value_dim}"
         return (
-            f"{batch}{operator.queries} rows, {keys} keys, {operator.heads}/{operator.kv_heads} heads of "
-            f"{operator.head_dim}, {words}"
+            f"{batch}{operator.queries} rows, {keys} keys, {operator.heads}/{operator.kv_heads} heads of {widths}, "
+            f"{words}"
         )
     if isinstance(operator, Elementwise):
         return f"{operator.kind} of [{operator.rows}, {operator.width}]"
     if isinstance(operator, Embedding):
         return f"{operator.rows} rows of [{operator.vocabulary}, {operator.width}]"
-    assert isinstance(operator, CacheWrite)  # the last member of the union
-    return f"{operator.tokens} tokens, {operator.kv_heads} heads of {operator.head_dim}, keys and values"
+    return _state_shape(operator)
+
+
+def _state_shape(operator: CacheWrite | ShortConvolution | DeltaRule) -> str:
+    if isinstance(operator, CacheWrite):
+        what = "latent vectors" if operator.values_in_keys else "keys and values"
+        return f"{operator.tokens} tokens, {operator.kv_heads} heads of {operator.head_dim}, {what}"
+    if isinstance(operator, ShortConvolution):
+        return f"{operator.rows} rows of {operator.channels} channels, {operator.width} tokens"
+    form = "one by one" if operator.chunk is None else f"in chunks of {operator.chunk}"
+    return f"{operator.rows} rows {form}, {operator.value_heads} states of [{operator.key_dim}, {operator.value_dim}]"

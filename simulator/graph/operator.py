@@ -13,45 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.terms import Fusion
+from simulator.graph.named import Named
+from simulator.graph.recurrence import DeltaRule, ShortConvolution
 from simulator.variants import Size, smallest
 
 ElementwiseKind = Literal[
-    "norm", "head_norm", "rope", "gated_activation", "activation", "add", "routing", "combine", "quantise"
+    "norm", "head_norm", "rope", "gated_activation", "activation", "squared_relu", "add", "routing", "combine",
+    "quantise",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Named:
-    name: str
-    """Unique within its graph."""
-    fusions: tuple[Fusion, ...]
-    """Groups in which a runtime may compute this operator together with its neighbours."""
-
-    @property
-    def flop(self) -> Size:
-        """Floating-point operations of matrix work."""
-        return 0
-
-    @property
-    def parameters(self) -> Size:
-        """Learned numbers that the operator owns."""
-        return 0
-
-    @property
-    def input_elements(self) -> Size:
-        """Activation elements read."""
-        return 0
-
-    @property
-    def output_elements(self) -> Size:
-        """Activation elements written."""
-        return 0
-
-
-@dataclass(frozen=True)
-class MatMul(_Named):
-    """y[rows, outputs] = x[rows, inputs] · W[inputs, outputs] (+ bias)."""
+class MatMul(Named):
+    """y[rows, outputs] = x[rows, inputs] · W[inputs, outputs] (+ bias), for one matrix or one per group of columns."""
 
     rows: Size
     inputs: Size
@@ -61,31 +35,33 @@ class MatMul(_Named):
     has_bias: bool = False
     shares_weights: bool = False
     """Whether W belongs to another operator (a tied head is the embedding): then it has no parameters of its own."""
+    groups: Size = 1
+    """Independent products of these sizes, each with a matrix of its own (one per head)."""
 
     @property
     def flop(self) -> Size:
-        """2 · rows · inputs · outputs."""
-        return 2 * self.rows * self.inputs * self.outputs
+        """2 · rows · inputs · outputs, per group."""
+        return 2 * self.rows * self.groups * self.inputs * self.outputs
 
     @property
     def parameters(self) -> Size:
-        """Inputs · outputs, and one bias per output."""
+        """Inputs · outputs, and one bias per output, per group."""
         bias = self.outputs if self.has_bias else 0
-        return bias if self.shares_weights else self.inputs * self.outputs + bias
+        return self.groups * (bias if self.shares_weights else self.inputs * self.outputs + bias)
 
     @property
     def input_elements(self) -> Size:
-        """Rows · inputs."""
-        return self.rows * self.inputs
+        """Rows · inputs, per group."""
+        return self.rows * self.groups * self.inputs
 
     @property
     def output_elements(self) -> Size:
-        """Rows · outputs."""
-        return self.rows * self.outputs
+        """Rows · outputs, per group."""
+        return self.rows * self.groups * self.outputs
 
 
 @dataclass(frozen=True)
-class ExpertMatMul(_Named):
+class ExpertMatMul(Named):
     """Every row times the matrices of `top_k` of `experts` experts; the rows reach `touched` experts together."""
 
     rows: Size
@@ -98,6 +74,7 @@ class ExpertMatMul(_Named):
     routing: a router trace of the workload takes its place."""
     gathers: bool
     """Whether it reads each row once and hands it to `top_k` experts (the first matrix), or reads a row per expert."""
+    has_bias: bool = False
 
     @property
     def flop(self) -> Size:
@@ -106,8 +83,8 @@ class ExpertMatMul(_Named):
 
     @property
     def parameters(self) -> Size:
-        """One matrix per expert, touched or not."""
-        return self.experts * self.inputs * self.outputs
+        """One matrix per expert, touched or not, and its bias."""
+        return self.experts * (self.inputs + (1 if self.has_bias else 0)) * self.outputs
 
     @property
     def input_elements(self) -> Size:
@@ -121,7 +98,7 @@ class ExpertMatMul(_Named):
 
 
 @dataclass(frozen=True)
-class Attention(_Named):
+class Attention(Named):
     """Scores, softmax and values of `batch` independent sequences.
 
     Each of the `queries` rows sees `cached_keys` keys of a KV cache, and of the `own_keys` keys that were just
@@ -139,6 +116,17 @@ class Attention(_Named):
     window: Size | None = None
     """If causal: the most own keys that a row sees, its own among them. If not: rows see each other in groups of so
     many. None for no limit."""
+    value_dim: Size | None = None
+    """Width of a value; None for `head_dim`."""
+    values_in_keys: bool = False
+    """Whether a value is the first part of its key, so that a cache holds and delivers it once (latent attention)."""
+    sinks: Size = 0
+    """Learned logits."""
+
+    @property
+    def parameters(self) -> Size:
+        """The sinks."""
+        return self.sinks
 
     @property
     def pairs(self) -> Size:
@@ -160,13 +148,14 @@ class Attention(_Named):
 
     @property
     def flop(self) -> Size:
-        """2 · head_dim for the score and 2 · head_dim for the value of every pair and head."""
-        return 4 * self.heads * self.head_dim * self.pairs
+        """2 · head_dim for the score and 2 · value_dim for the value of every pair and head."""
+        widths: Size = self.head_dim + _value_dim(self)
+        return 2 * self.heads * widths * self.pairs
 
     @property
     def key_elements(self) -> Size:
         """A key with its value, in all heads that have some."""
-        return 2 * self.kv_heads * self.head_dim
+        return _key_elements(self)
 
     @property
     def cache_elements(self) -> Size:
@@ -176,16 +165,16 @@ class Attention(_Named):
     @property
     def input_elements(self) -> Size:
         """Queries, and the keys and values that were just computed."""
-        return self.batch * self.head_dim * (self.queries * self.heads + 2 * self.own_keys * self.kv_heads)
+        return self.batch * (self.queries * self.heads * self.head_dim + self.own_keys * self.key_elements)
 
     @property
     def output_elements(self) -> Size:
         """One row of all heads per query."""
-        return self.batch * self.queries * self.heads * self.head_dim
+        return self.batch * self.queries * self.heads * _value_dim(self)
 
 
 @dataclass(frozen=True)
-class Elementwise(_Named):
+class Elementwise(Named):
     """An operation on every element of [rows, width], with `operands` inputs of that shape."""
 
     kind: ElementwiseKind
@@ -212,7 +201,7 @@ class Elementwise(_Named):
 
 
 @dataclass(frozen=True)
-class Embedding(_Named):
+class Embedding(Named):
     """Rows of a table: `rows` of `vocabulary` vectors of `width`."""
 
     rows: Size
@@ -231,7 +220,7 @@ class Embedding(_Named):
 
 
 @dataclass(frozen=True)
-class CacheWrite(_Named):
+class CacheWrite(Named):
     """New keys and values go to the KV cache."""
 
     tokens: Size
@@ -241,11 +230,14 @@ class CacheWrite(_Named):
     """Tokens in the cache once the new ones are there, at most those of the window."""
     window: Size | None = None
     """The most tokens that the next one sees; None for no limit."""
+    value_dim: Size | None = None
+    """As in `Attention`."""
+    values_in_keys: bool = False
 
     @property
     def token_elements(self) -> Size:
         """Keys and values of one token."""
-        return 2 * self.kv_heads * self.head_dim
+        return _key_elements(self)
 
     @property
     def cache_elements(self) -> Size:
@@ -253,4 +245,13 @@ class CacheWrite(_Named):
         return self.tokens * self.token_elements
 
 
-Operator = MatMul | ExpertMatMul | Attention | Elementwise | Embedding | CacheWrite
+def _value_dim(operator: Attention | CacheWrite) -> Size:
+    return operator.head_dim if operator.value_dim is None else operator.value_dim
+
+
+def _key_elements(operator: Attention | CacheWrite) -> Size:
+    values: Size = 0 if operator.values_in_keys else _value_dim(operator)
+    return operator.kv_heads * (operator.head_dim + values)
+
+
+Operator = MatMul | ExpertMatMul | Attention | Elementwise | Embedding | CacheWrite | ShortConvolution | DeltaRule

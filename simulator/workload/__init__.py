@@ -3,14 +3,18 @@
 Reads from: YAML through `simulator.catalog`. Gives to: `graph`, `scenario`.
 """
 
+from simulator.workload.decoder import Decoder, LatentAttention, LinearAttention
+from simulator.workload.routing import Routing
 from simulator.workload.spec import ActionPhase, DecodePhase, PrefillPhase, VisionPhase, Workload
-from simulator.workload.transformer import ActionExpert, Decoder, Routing, VisionTower
+from simulator.workload.transformer import ActionExpert, VisionTower
 
 __all__ = [
     "ActionExpert",
     "ActionPhase",
     "DecodePhase",
     "Decoder",
+    "LatentAttention",
+    "LinearAttention",
     "PrefillPhase",
     "Routing",
     "VisionPhase",

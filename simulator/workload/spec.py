@@ -10,7 +10,8 @@ from simulator.precision import PRECISIONS
 from simulator.sourced import ChosenDuration, ChosenFrequency, Status
 from simulator.spec import Spec
 from simulator.terms import COMPONENT_OF_PHASE
-from simulator.workload.transformer import ActionExpert, Decoder, VisionTower
+from simulator.workload.decoder import Decoder
+from simulator.workload.transformer import ActionExpert, VisionTower
 
 MOST_STEPS = 100_000
 """Steps of a phase, each of which is simulated: far above any answer, and far below what fills the memory."""
@@ -140,6 +141,8 @@ class Workload(Spec):
                 raise ValueError(f'pipeline: phase "{later}" needs a "{earlier}" phase before it')
         self._check_pruning()
         if self.action and self.decoder and "action" in names and "joint" in self.action.attention:
+            if self.decoder.pattern or self.decoder.latent:
+                raise ValueError("action: must read keys and values of layers that are alike: no pattern, no latent")
             shared = ("kv_heads", "head_dim", "layers")
             wrong = [name for name in shared if getattr(self.action, name) != getattr(self.decoder, name)]
             if wrong:
