@@ -23,7 +23,7 @@ from simulator.importers.model import Model, read_model
 from simulator.importers.safetensors import stored_tensors
 from simulator.importers.stored import Comparison, compare
 from simulator.precision import precision as known_precision
-from simulator.workload import Decoder, VisionTower, Workload
+from simulator.workload import Workload
 
 CONFIG: Final = "config.json"
 
@@ -131,12 +131,6 @@ def _components(model: Model) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 def _validated(config: Config, fields: Mapping[str, Any]) -> Workload:
     """The workload of these fields; rules that only a workload knows become complaints about the file."""
-    for component, spec_type in (("decoder", Decoder), ("vision", VisionTower)):
-        unsaid = [name for name in fields.get(component, ()) if name not in spec_type.model_fields]
-        if unsaid:
-            raise SpecError(
-                f"{config.place}  cannot be imported: a workload cannot say {', '.join(unsaid)} of a {component} yet"
-            )
     try:
         return Workload.model_validate(fields)
     except ValidationError as error:

@@ -35,8 +35,8 @@ TOTALS = [
     ("deepseek-v2-lite", 15_706_484_224, 0),
     ("deepseek-v3", 671_026_419_200, 58 * 256),  # a bias per expert that steers the router, in 58 sparse layers
     ("gpt-oss-20b", 20_914_757_184, 0),
-    ("minicpm-1b", 1_360_246_272, 0),
-    ("minicpm-2b", 2_724_880_896, 0),
+    ("minicpm-1b", 1_247_442_432 + 73_440 * 1536, 0),  # published without the embedding
+    ("minicpm-2b", 2_442_057_984 + 122_753 * 2304, 0),
     ("vit-base", 86_567_656, 1000 * 769),  # the classifier of 1,000 classes
     ("siglip-base-224", 203_155_970, 110_271_744 + 2),  # the tower for texts, scale and bias of the loss
     ("siglip-so400m-384", 428_225_600, 0),
