@@ -49,7 +49,8 @@ def hf_command(
 ) -> None:
     """Read the configuration of a Hugging Face model, and its weights' headers if they are there.
 
-    Weights themselves are not read. Keys that nobody knows are listed: they may have a cost that the workload lacks.
+    Weights themselves are not read; - is stdin. Keys that nobody knows are listed: they may have a cost that the
+    workload lacks.
 
     \b
     roadline import hf ~/models/Qwen3-4B --out my/qwen3-4b.yaml
@@ -63,7 +64,11 @@ def hf_command(
     check_files((out_path, (".yaml", ".yml"), "a workload"))
     _check_out(out_path, name, force=force)
     name = name or (out_path.stem if out_path else None)
-    imported = import_hf(path, Question(**question, image_sides=_sides(image_size)), name=name)
+    imported = import_hf(
+        Path("/dev/stdin") if path == Path("-") else path,
+        Question(**question, image_sides=_sides(image_size)),
+        name=name,
+    )
     if strict and imported.unknown:
         raise SpecError(f"{imported.origin}  must have known keys only, got {', '.join(imported.unknown)}",
                         hint="without --strict they are listed and left out")  # fmt: skip

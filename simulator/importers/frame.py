@@ -50,7 +50,8 @@ def frame_of(model: Model, question: Question) -> Frame:
     config.check()
     if question.precision is not None:
         plain = chosen = question.precision
-        remarks = []
+    if question.precision is not None or (chosen != plain and model.tower is None):
+        remarks = []  # nothing has the precision that they are about
     remarks = [*model.remarks, *remarks, quantised]
     pipeline: list[dict[str, Any]] = []
     notes = []

@@ -52,6 +52,8 @@ class Imported:
         lines = [f"Imported from {self.origin}.", *self.remarks]
         lines += [f"{key}: left out there, {value} as in all of {self.family}" for key, value in self.filled.items()]
         lines += [f"{key}: not known, and left out" for key in self.unknown]
+        if self.comparison is not None:
+            lines.append(f"Stored weights: {self.comparison.verdict}.")
         return tuple(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,7 +86,12 @@ def import_hf(path: Path, question: Question | None = None, *, name: str | None 
     file = _config_file(path)
     tree, content = read_config(file)
     config = Config(tree, shown(file))
-    title, fingerprint = _title(path, config), hashlib.sha256(content).hexdigest()[:12]
+    title = _title(path, config) or name
+    if title is None:
+        raise SpecError(
+            f"{shown(file)}  has no name of its own to name the workload after", hint="give it one: --name NAME"
+        )
+    fingerprint = hashlib.sha256(content).hexdigest()[:12]
     model = read_model(config)
     frame = frame_of(model, question)
     provenance = {"source": f"{file.name} of {title}, sha256 {fingerprint}", "status": "datasheet"}
@@ -138,18 +145,17 @@ def _validated(config: Config, fields: Mapping[str, Any]) -> Workload:
         raise SpecError(f"{config.place}  makes no valid workload: {rules}") from None
 
 
-def _title(path: Path, config: Config) -> str:
-    """The name of a model for people: that of its repository, of its folder or of its file."""
+def _title(path: Path, config: Config) -> str | None:
+    """The name of a model for people: that of its repository, its folder or its file; None where there is none."""
     resolved = path.resolve()
-    parts = [*resolved.parts]
-    repository = next((part for part in reversed(parts) if part.startswith("models--")), None)
+    repository = next((part for part in reversed(resolved.parts) if part.startswith("models--")), None)
     if repository:
         return repository.split("--")[-1]
     if path.is_dir():
-        return resolved.name
+        return resolved.name or None
     if path.is_file():
-        return resolved.parent.name if resolved.name == CONFIG else resolved.stem
-    return config.text("_name_or_path", default="model").rstrip("/").rpartition("/")[2] or "model"
+        return (resolved.parent.name or None) if resolved.name == CONFIG else resolved.stem
+    return config.text("_name_or_path", default="").rstrip("/").rpartition("/")[2] or None
 
 
 def _safe_name(title: str) -> str:

@@ -41,7 +41,11 @@ def matrix_precision(config: Config, plain: str) -> tuple[str, str | None]:
     group = PRECISIONS[chosen].group
     own = part.value("group_size")
     differs = isinstance(own, int) and group and own != group
-    return chosen, f"{words} is {chosen}" + (f", with groups of {group} instead of {own}" if differs else "")
+    kept = [key for key in ("modules_to_not_convert", "ignore", "exclude_modules") if part.has(key)]
+    remark = f"{words} is {chosen}"
+    remark += f", with groups of {group} instead of {own}" if differs else ""
+    remark += f"; {kept[0]}: not followed, a phase has one precision" if kept else ""
+    return chosen, remark
 
 
 def _named(part: Config, method: str) -> str | None:

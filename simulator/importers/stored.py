@@ -40,6 +40,12 @@ class Comparison:
         gaps = {name: self.stored.get(name, 0) - self.expected.get(name, 0) for name in names}
         return {name: gap for name, gap in gaps.items() if gap}
 
+    @property
+    def verdict(self) -> str:
+        """How many parameters are stored, and where that differs."""
+        gaps = ", ".join(f"{name} {gap:+,}" for name, gap in self.differences.items())
+        return f"{sum(self.stored.values()):,} parameters, {gaps or 'equal'}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {

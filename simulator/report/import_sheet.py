@@ -48,11 +48,8 @@ def _stored(imported: Imported) -> list[tuple[str, str]]:
     comparison = imported.comparison
     if comparison is None:
         return []
-    stored = sum(comparison.stored.values())
-    gaps = ", ".join(f"{name} {gap:+,}" for name, gap in comparison.differences.items())
     types = ", ".join(f"{format_quantity(count, 'B')} of {dtype}" for dtype, count in comparison.stored_bytes.items())
-    words = f"{stored:,} parameters, {gaps or 'equal'}; {types}"
-    return [("stored", "; ".join([words, *comparison.remarks]))]
+    return [("stored", "; ".join([comparison.verdict, types, *comparison.remarks]))]
 
 
 def _listed(heading: str, lines: Iterable[str]) -> RenderableType:
