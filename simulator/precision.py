@@ -69,7 +69,8 @@ class Precision:
 # Group sizes and scale widths: [edge-llm-v09] and [awq] for w4a16 (g128, FP16 scales), [ridge] for NVFP4 (16 elements,
 # one byte), MXFP4 and MXFP8 (32 elements, one byte), [qserve] for w4a8, [llama.cpp] for q4_0 and q8_0 (32 elements, one
 # FP16 scale). int8 and int4 are for KV caches: one FP16 scale per head and token, taken as 128 elements. FP8 and w8a8
-# keep one scale per tensor or row, which is not worth a byte count.
+# keep one scale per tensor or row, which is not worth a byte count. In w8a8-static scales are known beforehand, so
+# kernels hand on 8 bits, as those of convolutional networks do.
 PRECISIONS: dict[str, Precision] = {
     entry.name: entry
     for entry in (
@@ -78,6 +79,7 @@ PRECISIONS: dict[str, Precision] = {
         Precision("bf16", "bf16"),
         Precision("fp8", "fp8"),
         Precision("w8a8", "int8"),
+        Precision("w8a8-static", "int8", activation_bytes=1),
         Precision("w8a16", "int8"),
         Precision("w4a16", "int4", scale_bytes=2, group=128),
         Precision("w4a8", "int4", scale_bytes=2, group=128),

@@ -67,7 +67,14 @@ class Frozen(BaseModel):
     def _freeze_lists(cls, raw: object) -> object:
         if not isinstance(raw, dict):
             return raw
-        return {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+        return {key: _frozen(value) for key, value in raw.items()}
+
+
+def _frozen(value: object) -> object:
+    """Lists as tuples, those of a mapping too; a specification inside freezes its own."""
+    if isinstance(value, dict):
+        return {key: tuple(inner) if isinstance(inner, list) else inner for key, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 class Sourced(Frozen):

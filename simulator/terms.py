@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-PhaseName = Literal["vision", "prefill", "decode", "action"]
-"""The phases of a driving model."""
+PhaseKind = Literal["vision", "prefill", "decode", "action", "network"]
+"""What a phase of a driving model does; `network` is any other graph of operators."""
 
-Component = Literal["vision", "decoder", "action"]
-"""The parts of a model that have weights of their own."""
+PhaseName = str
+"""The kind of a phase, or the name of the network that it runs: each phase of a workload has its own."""
 
-COMPONENT_OF_PHASE: Final[dict[PhaseName, Component]] = {
+COMPONENT_OF_KIND: Final[dict[PhaseKind, str]] = {
     "vision": "vision",
     "prefill": "decoder",
     "decode": "decoder",
     "action": "action",
 }
-"""The component that a phase runs."""
+"""The component, a part of a model with weights of its own, that a phase runs; a network is its own."""
 
-Fusion = Literal["norm_residual", "head_norm_rope_cache", "gate_activation", "qkv", "gate_up"]
+Fusion = Literal["norm_residual", "head_norm_rope_cache", "gate_activation", "qkv", "gate_up", "epilogue"]
 """A group of neighbouring operators that one kernel computes.
 
     norm_residual          a residual addition and the norm that follows it in the same layer
@@ -26,6 +26,7 @@ Fusion = Literal["norm_residual", "head_norm_rope_cache", "gate_activation", "qk
     gate_activation        the activation of an FFN, in the epilogue of the matrix before it
     qkv                    the three projections before attention, as one matrix
     gate_up                the two first matrices of a gated FFN, as one matrix
+    epilogue               elementwise operators of a network, in the epilogue of the product before them
 """
 
 AccessPattern = Literal["streaming", "random", "one-bank-group", "one-bank"]

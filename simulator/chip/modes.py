@@ -11,7 +11,7 @@ from simulator.chip.compute import MatrixPath, VectorEngine
 from simulator.chip.memory import LocalSplit, Split
 from simulator.sourced import Duration, Frequency, Sourced
 from simulator.spec import Spec
-from simulator.terms import PhaseName
+from simulator.terms import PhaseKind
 
 
 class Mode(Spec):
@@ -57,7 +57,7 @@ class Reconfiguration(Spec):
     """Modes by name."""
     latency: Duration
     """Time to change the configuration once everything before has drained."""
-    order: dict[PhaseName, str] | None = None
+    order: dict[PhaseKind, str] | None = None
     """The mode of each phase; phases that are not named take that of the phase before."""
     rule: IntensityRule | None = None
     """A rule instead of an order."""

@@ -39,7 +39,7 @@ from simulator.precision import precision
 from simulator.runtime import Runtime
 from simulator.study import Study
 from simulator.study.spec import FixedSizes
-from simulator.terms import PhaseName
+from simulator.terms import PhaseKind
 from simulator.timeline import Timeline
 from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND, seconds_to_ticks, ticks_to_seconds
 from simulator.variants import Floats, Ints
@@ -47,7 +47,7 @@ from simulator.workload import Workload
 from simulator.workload.decoder import Decoder
 from simulator.workload.spec import DecodePhase, PrefillPhase
 
-_PHASES: tuple[PhaseName, ...] = ("prefill", "decode")
+_PHASES: tuple[PhaseKind, ...] = ("prefill", "decode")
 
 _LAYERS_TOGETHER = 20_000
 """Layers of all steps in one Program, about a hundred tasks each: what bounds the memory that a simulation takes."""
@@ -214,11 +214,11 @@ class Evaluator:
 
     def _least_ticks(self, phase: PhaseGraph, family: Family) -> Floats:
         """The least time of a phase of every model of a family: in the quickest of the modes that it may have."""
-        in_modes = [self._least_ticks_on(platform, phase, family) for platform in self._platforms(phase.name)]
+        in_modes = [self._least_ticks_on(platform, phase, family) for platform in self._platforms(phase.kind)]
         least: Floats = np.minimum.reduce(in_modes)
-        return least + self._least_switch_ticks(phase.name)
+        return least + self._least_switch_ticks(phase.kind)
 
-    def _platforms(self, phase: PhaseName) -> tuple[Platform, ...]:
+    def _platforms(self, phase: PhaseKind) -> tuple[Platform, ...]:
         """The chip as a phase may find it: in any of its modes if a rule chooses."""
         reconfiguration = self.chip.reconfiguration
         if reconfiguration is None:
@@ -228,10 +228,10 @@ class Evaluator:
         return tuple(self._platform.in_mode(mode) for mode in sorted(modes))
 
     @cached_property
-    def _mode_by_order(self) -> dict[PhaseName, str]:
-        return by_order(self.chip, _PHASES)
+    def _mode_by_order(self) -> dict[PhaseKind, str]:
+        return dict(zip(_PHASES, by_order(self.chip, _PHASES), strict=True))
 
-    def _least_switch_ticks(self, phase: PhaseName) -> float:
+    def _least_switch_ticks(self, phase: PhaseKind) -> float:
         """The least time of the switch before a phase: each mode is left and entered once, if there are two."""
         reconfiguration = self.chip.reconfiguration
         if reconfiguration is None or reconfiguration.rule is not None or len(set(self._mode_by_order.values())) == 1:
@@ -246,7 +246,7 @@ class Evaluator:
             for block in phase.blocks
         ]
         least = least_phase_ticks(
-            blocks, phase.num_steps, platform, replays_graph=phase.name in self.runtime.graph_phases,
+            blocks, phase.num_steps, platform, replays_graph=phase.kind in self.runtime.graph_phases,
             kind=family.kind,
         )  # fmt: skip
         return np.where(_lacks_room(family, platform), np.inf, least)

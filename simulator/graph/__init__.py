@@ -9,11 +9,14 @@ from simulator.graph.graph import Block, OperatorGraph, PhaseGraph, WorkloadGrap
 from simulator.graph.operator import (
     Attention,
     CacheWrite,
+    Convolution,
     Elementwise,
     Embedding,
     ExpertMatMul,
     MatMul,
     Operator,
+    Product,
+    Resample,
 )
 from simulator.graph.recurrence import DeltaRule, ShortConvolution
 
@@ -21,6 +24,7 @@ __all__ = [
     "Attention",
     "Block",
     "CacheWrite",
+    "Convolution",
     "DeltaRule",
     "Elementwise",
     "Embedding",
@@ -29,6 +33,8 @@ __all__ = [
     "Operator",
     "OperatorGraph",
     "PhaseGraph",
+    "Product",
+    "Resample",
     "ShortConvolution",
     "WorkloadGraph",
     "build_graph",

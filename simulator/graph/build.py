@@ -12,10 +12,12 @@ from simulator.errors import SpecError
 from simulator.graph.action import action_blocks
 from simulator.graph.decoder import cached_elements, decoder_blocks, seen_tokens
 from simulator.graph.graph import Block, PhaseGraph, WorkloadGraph
+from simulator.graph.network import network_blocks
 from simulator.graph.vision import learned_rows, vision_blocks
 from simulator.routing import RouterFit, RouterTrace, preset_fit, read_trace, synthetic_trace
 from simulator.workload import Decoder
-from simulator.workload.spec import ActionPhase, DecodePhase, Phase, PrefillPhase, VisionPhase, Workload
+from simulator.workload.network import rows_of
+from simulator.workload.spec import ActionPhase, DecodePhase, NetworkPhase, Phase, PrefillPhase, VisionPhase, Workload
 
 
 def build_graph(workload: Workload, seed: int = 0) -> WorkloadGraph:
@@ -50,6 +52,8 @@ def count_parameters(workload: Workload) -> dict[str, int]:
         counts["vision"] += learned_rows(workload.vision)
     if workload.action is not None:
         counts["action"] = _parameters(action_blocks(workload.action, tokens=1, samples=1, cached_keys=0))
+    for name, network in workload.networks.items():
+        counts[name] = _parameters(network_blocks(network))
     return counts
 
 
@@ -113,11 +117,18 @@ def _build_action(workload: Workload, phase: ActionPhase) -> PhaseGraph:
     return PhaseGraph("action", phase.precision, phase.tokens * phase.samples, blocks, num_steps)
 
 
+def _build_network(workload: Workload, phase: NetworkPhase) -> PhaseGraph:
+    network = workload.networks[phase.network]
+    rows = rows_of(network.output)
+    return PhaseGraph("network", phase.precision, rows, network_blocks(network), network=phase.network)
+
+
 _BUILDERS: dict[type, Callable[..., PhaseGraph]] = {
     VisionPhase: _build_vision,
     PrefillPhase: _build_prefill,
     DecodePhase: _build_decode,
     ActionPhase: _build_action,
+    NetworkPhase: _build_network,
 }
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from simulator.errors import SpecError
 from simulator.graph.operator import Operator
 from simulator.routing import RouterTrace
-from simulator.terms import PhaseName
+from simulator.terms import COMPONENT_OF_KIND, PhaseKind, PhaseName
 from simulator.variants import Size
 
 
@@ -96,7 +96,7 @@ class PhaseGraph:
     holds an array with one value per step.
     """
 
-    name: PhaseName
+    kind: PhaseKind
     precision: str
     """Precision of the matrices."""
     tokens: int
@@ -104,6 +104,18 @@ class PhaseGraph:
     blocks: tuple[Block, ...]
     """One step."""
     num_steps: int = 1
+    network: str = ""
+    """The name of the network, for a phase of that kind."""
+
+    @property
+    def name(self) -> PhaseName:
+        """Its name among the phases of its workload."""
+        return self.network or self.kind
+
+    @property
+    def component(self) -> str:
+        """The component that it runs."""
+        return self.network or COMPONENT_OF_KIND[self.kind]
 
     @property
     def flop(self) -> int:
@@ -136,7 +148,7 @@ class WorkloadGraph:
     name: str
     phases: tuple[PhaseGraph, ...]
     component_parameters: dict[str, int]
-    """Exact parameter count by component (decoder, vision, action)."""
+    """Exact parameter count by component (decoder, vision, action, or the name of a network)."""
     kv_elements: int
     """Elements of the KV cache at the end of the frame."""
     trace: RouterTrace | None = None

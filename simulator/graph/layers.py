@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from simulator.graph.graph import PhaseGraph, WorkloadGraph
-from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, ExpertMatMul, MatMul, Operator
+from simulator.graph.operator import (
+    Attention,
+    CacheWrite,
+    Convolution,
+    Elementwise,
+    Embedding,
+    ExpertMatMul,
+    MatMul,
+    Operator,
+    Product,
+    Resample,
+)
 from simulator.graph.recurrence import DeltaRule, ShortConvolution
 from simulator.precision import precision
-from simulator.terms import COMPONENT_OF_PHASE
 from simulator.variants import Size, same
 
 
@@ -42,7 +52,7 @@ def weight_bytes(graph: WorkloadGraph) -> int:
 
     A bound for how much memory they take: scales are counted per group of one long row.
     """
-    precisions = {COMPONENT_OF_PHASE[phase.name]: phase.precision for phase in reversed(graph.phases)}
+    precisions = {phase.component: phase.precision for phase in reversed(graph.phases)}
     return sum(
         int(precision(name).matrix_bytes(1, graph.component_parameters[part])) for part, name in precisions.items()
     )
@@ -68,6 +78,8 @@ def _weight_bytes(operator: Operator, precision_name: str) -> int:
     used = precision(precision_name)
     if isinstance(operator, MatMul):
         return int(operator.groups * used.matrix_bytes(operator.outputs, operator.inputs))
+    if isinstance(operator, Convolution):
+        return int(used.matrix_bytes(operator.groups * operator.outputs, operator.inputs))
     if isinstance(operator, ExpertMatMul):
         return int(operator.experts * used.matrix_bytes(operator.outputs, operator.inputs))
     return 0
@@ -78,7 +90,7 @@ def _first(count: Size) -> int:
     return count if isinstance(count, int) else int(count[0])
 
 
-def _shape(operator: Operator) -> str:
+def _shape(operator: Operator) -> str:  # noqa: PLR0911 - one per member of the union
     if isinstance(operator, MatMul):
         groups = "" if same(operator.groups, 1) else f"{operator.groups} x "
         return f"{groups}[{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}]"
@@ -87,6 +99,13 @@ def _shape(operator: Operator) -> str:
             f"{operator.top_k} of {operator.experts} x ([{operator.rows}, {operator.inputs}] x "
             f"[{operator.inputs}, {operator.outputs}])"
         )
+    if isinstance(operator, Convolution):
+        groups = f"{operator.groups} x " if operator.groups > 1 else ""
+        return f"{groups}[{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}], windows"
+    if isinstance(operator, Product):
+        return f"{operator.batch} x ([{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}])"
+    if isinstance(operator, Resample):
+        return f"{operator.taps} taps for each of [{operator.rows}, {operator.width}]"
     if isinstance(operator, Attention):
         keys = _first(operator.cached_keys + operator.own_keys)
         batch = f"{operator.batch} x " if operator.batch > 1 else ""

@@ -19,7 +19,7 @@ from simulator.variants import Size, smallest
 
 ElementwiseKind = Literal[
     "norm", "head_norm", "rope", "gated_activation", "activation", "squared_relu", "add", "routing", "combine",
-    "quantise",
+    "quantise", "multiply", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
 ]  # fmt: skip
 
 
@@ -95,6 +95,92 @@ class ExpertMatMul(Named):
     def output_elements(self) -> Size:
         """Rows · top_k · outputs."""
         return self.rows * self.top_k * self.outputs
+
+
+@dataclass(frozen=True)
+class Convolution(Named):
+    """Products of windows of a map with the matrices of `groups` groups of channels."""
+
+    rows: int
+    """Positions that it makes, of all images; of a transposed one, positions that it reads."""
+    inputs: int
+    """Channels of a group times positions of a window; of a transposed one, channels of a group."""
+    outputs: int
+    """Channels that a group makes; of a transposed one, times positions of a window."""
+    groups: int
+    read_elements: int
+    """Elements of the map that is read, each once however many windows it is in."""
+    written_elements: int
+    """Elements of the map that is made."""
+    biases: int = 0
+    """Numbers that are added, one per channel made, if any."""
+
+    @property
+    def flop(self) -> int:
+        """2 · rows · inputs · outputs per group."""
+        return 2 * self.rows * self.inputs * self.outputs * self.groups
+
+    @property
+    def parameters(self) -> int:
+        """Inputs · outputs per group, and the biases."""
+        return self.groups * self.outputs * self.inputs + self.biases
+
+    @property
+    def input_elements(self) -> int:
+        """The map that is read."""
+        return self.read_elements
+
+    @property
+    def output_elements(self) -> int:
+        """The map that is made."""
+        return self.written_elements
+
+
+@dataclass(frozen=True)
+class Product(Named):
+    """`batch` products of two activations: [rows, inputs] times [inputs, outputs]."""
+
+    batch: int
+    rows: int
+    inputs: int
+    outputs: int
+
+    @property
+    def flop(self) -> int:
+        """2 · rows · inputs · outputs for each."""
+        return 2 * self.batch * self.rows * self.inputs * self.outputs
+
+    @property
+    def input_elements(self) -> int:
+        """Both."""
+        return self.batch * self.inputs * (self.rows + self.outputs)
+
+    @property
+    def output_elements(self) -> int:
+        """Batch · rows · outputs."""
+        return self.batch * self.rows * self.outputs
+
+
+@dataclass(frozen=True)
+class Resample(Named):
+    """Every result is made of `taps` elements of a map: pooling, interpolation, deformable sampling."""
+
+    rows: int
+    width: int
+    taps: int
+    """Elements that are read, multiplied and added for one result, however often each is used."""
+    read_elements: int
+    """Elements of what is sampled, and of the places and weights that say how."""
+
+    @property
+    def input_elements(self) -> int:
+        """What is sampled, and how."""
+        return self.read_elements
+
+    @property
+    def output_elements(self) -> int:
+        """Rows · width."""
+        return self.rows * self.width
 
 
 @dataclass(frozen=True)
@@ -254,4 +340,7 @@ def _key_elements(operator: Attention | CacheWrite) -> Size:
     return operator.kv_heads * (operator.head_dim + values)
 
 
-Operator = MatMul | ExpertMatMul | Attention | Elementwise | Embedding | CacheWrite | ShortConvolution | DeltaRule
+Operator = (
+    MatMul | ExpertMatMul | Convolution | Product | Resample | Attention | Elementwise | Embedding | CacheWrite
+    | ShortConvolution | DeltaRule
+)  # fmt: skip

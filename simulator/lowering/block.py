@@ -14,12 +14,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from simulator.graph import OperatorGraph
+from simulator.graph import Convolution, ExpertMatMul, MatMul, OperatorGraph
 from simulator.lowering.experts import ExpertTraffic
-from simulator.lowering.kernel import NOTHING_KEPT, Kept, KernelWork, group_operators, kernel_work
+from simulator.lowering.kernel import NOTHING_KEPT, Kept, KernelWork, group_operators, kernel_work, matrix_bytes
 from simulator.lowering.platform import Platform
 from simulator.lowering.quantise import with_quantisation
-from simulator.lowering.residency import Activation, activations_of, resident_bytes
+from simulator.lowering.residency import Activation, activations_of, depth_first_bytes, resident_bytes
 from simulator.precision import Precision
 from simulator.program.program import NONE, Floats, Ints
 from simulator.variants import Size, choose, largest, smallest
@@ -120,8 +120,7 @@ def lower_block(
     graph = with_quantisation(graph, platform, body)
     kernels = group_operators(graph, platform.runtime.fusions)
     tensors = activations_of(graph, kernels, body.activation_bytes)
-    resident = resident_bytes(tensors, len(kernels), platform.activation_room_bytes)
-    spilled = [tensor.size_bytes - kept for tensor, kept in zip(tensors, resident, strict=True)]
+    resident, spilled = _placed(tensors, len(kernels), _weight_bytes(graph, platform, body), platform)
     works = [
         kernel_work(
             operators, platform=platform, body=body, kept=kept, experts=experts,
@@ -135,6 +134,40 @@ def lower_block(
         for index, operators in enumerate(kernels)
     ]  # fmt: skip
     return LoweredBlock(tuple(works), tuple(tensors), tuple(resident))
+
+
+def _placed(
+    tensors: Sequence[Activation], num_kernels: int, weight_bytes: Size, platform: Platform
+) -> tuple[list[Size], list[Size]]:
+    """How much of each tensor is on the chip, and how much goes to DRAM.
+
+    A block whose kernels take turns on pieces reads its weights once only if all of them stay meanwhile. Where they do
+    not fit, it runs kernel by kernel.
+    """
+    room_bytes = platform.activation_room_bytes
+    resident = resident_bytes(tensors, num_kernels, room_bytes)
+    spilled = [tensor.size_bytes - kept for tensor, kept in zip(tensors, resident, strict=True)]
+    if not platform.runtime.depth_first:
+        return resident, spilled
+    fits = weight_bytes <= room_bytes
+    in_pieces = depth_first_bytes(tensors, num_kernels, largest(room_bytes - weight_bytes, 0))
+    inside = [tensor.size_bytes - kept if tensor.is_at_border else 0
+              for tensor, kept in zip(tensors, in_pieces, strict=True)]  # fmt: skip
+    return (
+        [choose(fits, one, other) for one, other in zip(in_pieces, resident, strict=True)],
+        [choose(fits, one, other) for one, other in zip(inside, spilled, strict=True)],
+    )
+
+
+def _weight_bytes(graph: OperatorGraph, platform: Platform, body: Precision) -> Size:
+    """All weights of a block, those of every expert too."""
+    total: Size = 0
+    for operator in graph.operators:
+        if isinstance(operator, ExpertMatMul):
+            total = total + operator.experts * body.matrix_bytes(operator.outputs, operator.inputs)
+        elif isinstance(operator, MatMul | Convolution):
+            total = total + matrix_bytes(operator, platform.matrix_precision(operator, body))
+    return total
 
 
 def block_table(block: LoweredBlock, platform: Platform) -> BlockTable:

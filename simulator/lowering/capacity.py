@@ -11,6 +11,7 @@ from simulator.errors import Infeasible
 from simulator.graph import (
     Attention,
     CacheWrite,
+    Convolution,
     DeltaRule,
     Embedding,
     ExpertMatMul,
@@ -24,7 +25,6 @@ from simulator.lowering.experts import expert_matrix_bytes
 from simulator.lowering.kernel import matrix_bytes, state_bytes
 from simulator.lowering.platform import Platform
 from simulator.precision import Precision, precision
-from simulator.terms import COMPONENT_OF_PHASE
 from simulator.units import format_quantity
 from simulator.variants import Size
 
@@ -48,7 +48,7 @@ def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[Need]:
         cache_dies: set[int] = set()
         states: dict[int, int] = {}
         for phase in demand.graph.phases:
-            die, component = demand.platforms.get(phase.name, platform).die, COMPONENT_OF_PHASE[phase.name]
+            die, component = demand.platforms.get(phase.name, platform).die, phase.component
             stored_bytes = int(stored_weight_bytes(phase.operators(), precision(phase.precision), platform))
             components[die, component] = max(components.get((die, component), 0), stored_bytes)
             if has_cache(phase):
@@ -119,12 +119,14 @@ def stored_weight_bytes(operators: Iterable[tuple[Operator, Size]], body: Precis
     total: Size = 0
     for operator, repeats in operators:
         if isinstance(operator, MatMul):
-            used = platform.matrix_precision(operator.role, body)
+            used = platform.matrix_precision(operator, body)
             is_the_table = operator.shares_weights and used.weight_bits == 8 * body.activation_bytes
             if not is_the_table:
                 total = total + repeats * matrix_bytes(operator, used)
+        elif isinstance(operator, Convolution):
+            total = total + repeats * matrix_bytes(operator, body)
         elif isinstance(operator, ExpertMatMul):
             total = total + repeats * operator.experts * expert_matrix_bytes(operator, body)
         elif isinstance(operator, Embedding):
-            total = total + operator.parameters * body.activation_bytes
+            total = total + repeats * operator.parameters * body.activation_bytes
     return total

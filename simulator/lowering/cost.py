@@ -24,6 +24,13 @@ LANE_OPERATIONS: dict[ElementwiseKind, int] = {
     "routing": 6,  # softmax, and two passes of maximum for the experts that are picked
     "combine": 1,  # per operand
     "quantise": 3,  # largest magnitude, product with the scale, rounding
+    "multiply": 1,
+    "relu": 1,
+    "sigmoid": 1,  # sum under the reciprocal
+    "silu": 2,  # sigmoid, product
+    "exp": 1,  # product with log2 e
+    "softmax": 4,  # as in attention: scale, running maximum, difference, running sum
+    "copy": 0,  # bytes only
 }
 """Simple vector operations per element: the arithmetic of the definition, one multiply-add each."""
 
@@ -38,6 +45,13 @@ SPECIAL_FUNCTIONS: dict[ElementwiseKind, int] = {
     "routing": 1,
     "combine": 0,
     "quantise": 0,  # one reciprocal per row or group, not per element
+    "multiply": 0,
+    "relu": 0,
+    "sigmoid": 2,  # exponential and reciprocal
+    "silu": 2,
+    "exp": 1,
+    "softmax": 1,
+    "copy": 0,
 }
 """Special functions per element."""
 

@@ -22,7 +22,6 @@ from simulator.lowering.platform import Platform
 from simulator.precision import Precision, precision
 from simulator.program.columns import offsets_of
 from simulator.routing import RouterTrace, cache_counts
-from simulator.terms import COMPONENT_OF_PHASE
 from simulator.units import format_quantity
 from simulator.variants import Ints, Size, largest, smallest, whole
 
@@ -71,7 +70,7 @@ def expert_traffic(
     traffic: list[ExpertTraffic | None] = [None] * len(phases)
     if trace is None:
         return traffic
-    decoding = [number for number, phase in enumerate(phases) if COMPONENT_OF_PHASE[phase.name] == "decoder"]
+    decoding = [number for number, phase in enumerate(phases) if phase.component == "decoder"]
     token = 0
     for _, group in itertools.groupby(
         decoding, lambda number: (phases[number].precision, platforms[number].mode, platforms[number].die)

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from simulator.chip import Lasting
-from simulator.graph import CacheWrite, MatMul, Operator, PhaseGraph
+from simulator.graph import CacheWrite, Convolution, MatMul, Operator, PhaseGraph
 from simulator.lowering.kernel import NOTHING_KEPT, CacheLayers, Kept, matrix_bytes
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
-from simulator.terms import COMPONENT_OF_PHASE
 from simulator.variants import Ints, Size, largest, same, smallest
 
 
@@ -139,9 +138,9 @@ def _matrix_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints |
         body = precision(phase.precision)
         in_phase: Size = 0
         for operator, repeats in _operators(phase, kind):
-            if isinstance(operator, MatMul):
-                in_phase = in_phase + repeats * matrix_bytes(operator, platform.matrix_precision(operator.role, body))
-        component = COMPONENT_OF_PHASE[phase.name]
+            if isinstance(operator, MatMul | Convolution):
+                in_phase = in_phase + repeats * matrix_bytes(operator, platform.matrix_precision(operator, body))
+        component = phase.component
         components[component] = largest(components.get(component, 0), in_phase)
     total: Size = 0
     for size_bytes in components.values():

@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from simulator.graph import (
     Attention,
     CacheWrite,
+    Convolution,
     DeltaRule,
     Elementwise,
     Embedding,
@@ -19,6 +20,8 @@ from simulator.graph import (
     MatMul,
     Operator,
     OperatorGraph,
+    Product,
+    Resample,
     ShortConvolution,
 )
 from simulator.lowering.experts import ExpertTraffic, expert_loads, expert_matrix_bytes
@@ -31,7 +34,10 @@ from simulator.lowering.operator_cycles import (
     expert_cycles,
     gather_cycles,
     matmul_cycles,
+    product_cycles,
+    resample_cycles,
     routing_unit_cycles,
+    short_convolution_cycles,
 )
 from simulator.lowering.platform import Platform
 from simulator.precision import DTYPE_BITS, Precision
@@ -92,10 +98,17 @@ class KernelWork:
 
 
 def group_operators(graph: OperatorGraph, fusions: tuple[Fusion, ...]) -> list[list[Operator]]:
-    """Neighbours in the order of the graph that share a fusion of the runtime become one kernel."""
+    """Neighbours in the order of the graph that share a fusion of the runtime become one kernel.
+
+    An epilogue works on what the kernel has made, and a product begins a kernel of its own.
+    """
     groups: list[list[Operator]] = []
     for operator in graph.operators:
         shared = set(fusions).intersection(operator.fusions)
+        if "epilogue" in shared:
+            follows = bool(groups) and not isinstance(operator, MatMul | Convolution)
+            follows = follows and any(before in groups[-1] for before in graph.predecessors(operator.name))
+            shared = shared if follows else shared - {"epilogue"}
         if groups and shared.intersection(groups[-1][-1].fusions):
             groups[-1].append(operator)
         else:
@@ -181,25 +194,51 @@ def _operator_work(
     operator: Operator, platform: Platform, body: Precision, kept: Kept, experts: ExpertTraffic | None
 ) -> dict[str, Any]:
     """What one operator adds to the fields of its kernel, and the `dtype` of its matrices if it has some."""
-    if isinstance(operator, MatMul):
-        return _matmul_work(operator, platform, platform.matrix_precision(operator.role, body), kept)
-    if isinstance(operator, ExpertMatMul):
-        return _expert_work(operator, platform, body, experts)
-    if isinstance(operator, Embedding):
-        return {"late_bytes": operator.output_elements * body.activation_bytes}
-    if isinstance(operator, Elementwise):
-        return _elementwise_work(operator, platform, body)
-    return _mixing_work(operator, platform, body, kept)
+    match operator:
+        case MatMul():
+            work = _matmul_work(operator, platform, platform.matrix_precision(operator, body), kept)
+        case ExpertMatMul():
+            work = _expert_work(operator, platform, body, experts)
+        case Convolution():
+            work = _convolution_work(operator, platform, body, kept)
+        case Product():
+            dtype = platform.attention_multiplied_in(body)
+            work = {"dtype": dtype, **_cycles(product_cycles(operator, body, platform))}
+        case Attention():
+            work = _attention_work(operator, platform, body, kept)
+        case CacheWrite():
+            work = _cache_write_work(operator, platform, body, kept)
+        case DeltaRule():
+            work = _delta_rule_work(operator, platform, body)
+        case ShortConvolution():
+            work = {
+                **_state_traffic(operator, body),
+                "vector_cycles": short_convolution_cycles(operator, body, platform),
+            }
+        case Embedding():
+            work = {"late_bytes": operator.output_elements * body.activation_bytes}
+        case Resample():
+            work = {"vector_cycles": resample_cycles(operator, body, platform)}
+        case Elementwise():
+            work = _elementwise_work(operator, platform, body)
+    return work
 
 
 def _matmul_work(operator: MatMul, platform: Platform, used: Precision, kept: Kept) -> dict[str, Any]:
-    size_bytes = matrix_bytes(operator, used)
+    cycles = _cycles(matmul_cycles(operator, used, platform))
+    return {**_weights(matrix_bytes(operator, used), kept), "dtype": platform.multiplied_in(used), **cycles}
+
+
+def _convolution_work(operator: Convolution, platform: Platform, used: Precision, kept: Kept) -> dict[str, Any]:
+    cycles = _cycles(convolution_cycles(operator, used, platform))
+    return {**_weights(matrix_bytes(operator, used), kept), "dtype": platform.multiplied_in(used), **cycles}
+
+
+def _weights(size_bytes: Size, kept: Kept) -> dict[str, Size]:
+    """Where the weights of an operator come from."""
     pinned = whole(kept.weight_share * size_bytes)
     far = whole(kept.far_weights * pinned)
-    return {
-        "weight_bytes": size_bytes - pinned, "sram_bytes": far, "unmoved_bytes": pinned - far,
-        "dtype": platform.multiplied_in(used), **_cycles(matmul_cycles(operator, used, platform)),
-    }  # fmt: skip
+    return {"weight_bytes": size_bytes - pinned, "sram_bytes": far, "unmoved_bytes": pinned - far}
 
 
 def _expert_work(
@@ -213,19 +252,6 @@ def _expert_work(
         "dtype": platform.multiplied_in(body),
         **_cycles(expert_cycles(touched, body, platform)),
     }  # fmt: skip
-
-
-def _mixing_work(
-    operator: Attention | CacheWrite | DeltaRule | ShortConvolution, platform: Platform, body: Precision, kept: Kept
-) -> dict[str, Any]:
-    """What mixes tokens, and keeps something of them."""
-    if isinstance(operator, Attention):
-        return _attention_work(operator, platform, body, kept)
-    if isinstance(operator, CacheWrite):
-        return _cache_write_work(operator, platform, body, kept)
-    if isinstance(operator, DeltaRule):
-        return _delta_rule_work(operator, platform, body)
-    return {**_state_traffic(operator, body), "vector_cycles": convolution_cycles(operator, body, platform)}
 
 
 def _attention_work(operator: Attention, platform: Platform, body: Precision, kept: Kept) -> dict[str, Any]:
@@ -322,7 +348,10 @@ def _read_the_same(one: MatMul, other: MatMul) -> bool:
     return is_whole and same(one.rows, other.rows) and same(one.inputs, other.inputs)
 
 
-def matrix_bytes(operator: MatMul, used: Precision) -> Size:
+def matrix_bytes(operator: MatMul | Convolution, used: Precision) -> Size:
     """Bytes of a matrix and its bias, which stays in the activations' format; of the matrices of all groups."""
+    if isinstance(operator, Convolution):
+        rows = operator.groups * operator.outputs
+        return used.matrix_bytes(rows, operator.inputs) + operator.biases * used.activation_bytes
     bias = operator.outputs * used.activation_bytes if operator.has_bias else 0
     return operator.groups * (used.matrix_bytes(operator.outputs, operator.inputs) + bias)

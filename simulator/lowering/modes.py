@@ -6,7 +6,7 @@ stage before, stage after  ─► drain, store, reconfigure, load      the switc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from simulator.lowering.kernel import Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
 from simulator.program.program import NONE
-from simulator.terms import PhaseName
+from simulator.terms import PhaseKind, PhaseName
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +48,15 @@ def modes_of(phases: Sequence[PhaseGraph], platform: Platform) -> dict[PhaseName
     reconfiguration = platform.chip.reconfiguration
     if reconfiguration is None:
         return {}
-    names = [phase.name for phase in phases]
     if reconfiguration.rule is None:
-        return by_order(platform.chip, names)
-    intensities = [flop_per_byte(phase, platform) for phase in phases]
-    return dict(zip(names, by_rule(reconfiguration.rule, intensities), strict=True))
+        modes = by_order(platform.chip, [phase.kind for phase in phases])
+    else:
+        modes = by_rule(reconfiguration.rule, [flop_per_byte(phase, platform) for phase in phases])
+    return dict(zip((phase.name for phase in phases), modes, strict=True))
 
 
-def by_order(chip: Chip, phases: Sequence[PhaseName]) -> dict[PhaseName, str]:
-    """The modes of phases that follow each other on a chip that has an order.
+def by_order(chip: Chip, phases: Sequence[PhaseKind]) -> Sequence[str]:
+    """The modes of phases that follow each other, by their kinds, on a chip that has an order.
 
     A phase that the order does not name has the mode of the one before; those before the first named one have its mode.
 
@@ -70,27 +70,28 @@ def by_order(chip: Chip, phases: Sequence[PhaseName]) -> dict[PhaseName, str]:
             f"chip {chip.name}: reconfiguration.order: must name a phase of the workload ({', '.join(phases)}), "
             f"got {', '.join(order)}"
         )
-    mode = order[named[0]]
-    modes: dict[PhaseName, str] = {}
+    modes = [order[named[0]]]
     for phase in phases:
-        modes[phase] = mode = order.get(phase, mode)
-    return modes
+        modes.append(order.get(phase, modes[-1]))
+    return modes[1:]
 
 
-def by_rule(rule: IntensityRule, flop_per_byte: Sequence[float]) -> Iterator[str]:
+def by_rule(rule: IntensityRule, flop_per_byte: Sequence[float]) -> Sequence[str]:
     """The modes of phases that follow each other, by their operations per byte.
 
     Formula:  to `above` if x >= t (1 + h), to `below` if x < t (1 - h), else as before; h is 0 for the first
     Source:   [duplex] threshold on operations per byte, [nexus] hysteresis
     """
-    mode = ""
+    modes: list[str] = []
     for intensity in flop_per_byte:
-        band = rule.hysteresis if mode else 0.0
+        band = rule.hysteresis if modes else 0.0
         if intensity >= rule.flop_per_byte * (1 + band):
-            mode = rule.above
+            modes.append(rule.above)
         elif intensity < rule.flop_per_byte * (1 - band):
-            mode = rule.below
-        yield mode
+            modes.append(rule.below)
+        else:
+            modes.append(modes[-1])
+    return modes
 
 
 def flop_per_byte(phase: PhaseGraph, platform: Platform) -> float:

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 
 from simulator.chip import MatrixPath, RoutingUnit
-from simulator.graph import Attention, CacheWrite, DeltaRule, Elementwise, ExpertMatMul, MatMul, ShortConvolution
+from simulator.graph import (
+    Attention,
+    CacheWrite,
+    Convolution,
+    DeltaRule,
+    Elementwise,
+    ExpertMatMul,
+    MatMul,
+    Product,
+    Resample,
+    ShortConvolution,
+)
 from simulator.lowering import cost
 from simulator.lowering.platform import Platform
 from simulator.lowering.quantise import is_quantised_before
@@ -32,9 +43,29 @@ def expert_cycles(operator: ExpertMatMul, used: Precision, platform: Platform) -
     return _multiplication_cycles((rows, operator.inputs, operator.outputs), operator.touched, used, platform)
 
 
+def convolution_cycles(operator: Convolution, used: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
+    """The same for a convolution, whose windows are formed while the map is read and cost nothing more."""
+    shape = (operator.rows, operator.inputs, operator.outputs)
+    return _multiplication_cycles(shape, operator.groups, used, platform, read_elements=operator.read_elements)
+
+
+def product_cycles(operator: Product, body: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
+    """The same for products of activations, which are multiplied as in attention; the lanes take those of few rows."""
+    cluster, kernel = platform.chip.cluster, platform.runtime.full_attention
+    path = cluster.path(kernel.path)
+    on_matrix = cost.matrix_cycles(
+        operator.rows, operator.inputs, operator.outputs, cluster=cluster, path=path,
+        dtype=platform.attention_dtype(path, platform.kernel(body.name)), matrices=operator.batch,
+        achieved_fraction=kernel.achieved_fraction.value, tile_rows=1,
+    )  # fmt: skip
+    on_lanes = cost.vector_matrix_cycles(operator.batch * operator.rows, operator.inputs, operator.outputs, cluster)
+    return (on_matrix, 0.0, 0.0) if on_matrix <= on_lanes else (0.0, on_lanes, 0.0)
+
+
 def _multiplication_cycles(
-    shape: tuple[Size, Size, Size], matrices: Size, used: Precision, platform: Platform, *, is_quantised: bool = False
-) -> tuple[Amount, Amount, Amount]:
+    shape: tuple[Size, Size, Size], matrices: Size, used: Precision, platform: Platform, *, is_quantised: bool = False,
+    read_elements: Size | None = None,
+) -> tuple[Amount, Amount, Amount]:  # fmt: skip
     """(matrix, vector, conversion) cycles of so many products of one shape.
 
     On the matrix path weights are converted to the multiplied format, activations quantised to it and integer results
@@ -57,7 +88,8 @@ def _multiplication_cycles(
         num_conversions = -(-rows // tile_rows) if kernel.converts_weights == "per_row_tile" else 1
         before = before + cost.conversion_cycles(weights * num_conversions, cluster)
     if platform.quantises(used):
-        before = before + (0.0 if is_quantised else cost.quantise_cycles(matrices * rows * inputs, cluster))
+        read = matrices * rows * inputs if read_elements is None else read_elements
+        before = before + (0.0 if is_quantised else cost.quantise_cycles(read, cluster))
         if dtype in {"int8", "int4"}:
             after = after + cost.dequantise_cycles(matrices * rows * outputs, cluster)
     on_lanes = cost.vector_matrix_cycles(matrices * rows, inputs, outputs, cluster)
@@ -132,7 +164,7 @@ def delta_rule_cycles(
     return choose(is_quicker_on_lanes, 0.0, on_matrix), decay + choose(is_quicker_on_lanes, on_lanes, 0.0), 0.0
 
 
-def convolution_cycles(operator: ShortConvolution, body: Precision, platform: Platform) -> Amount:
+def short_convolution_cycles(operator: ShortConvolution, body: Precision, platform: Platform) -> Amount:
     """Cycles of a short convolution and the SiLU behind it on the vector engine."""
     elements = operator.rows * operator.channels
     return cost.vector_cycles(
@@ -172,6 +204,17 @@ def routing_unit_cycles(operator: Elementwise, body: Precision, unit: RoutingUni
         return operator.rows * operator.width / unit.scores_per_cycle.value
     cycles: Amount = operator.input_elements * body.activation_bytes / unit.scatter.value
     return cycles
+
+
+def resample_cycles(operator: Resample, body: Precision, platform: Platform) -> Amount:
+    """Cycles of pooling, interpolation or sampling: every tap is read, multiplied and added.
+
+    Formula:  t = max(taps * results / (lanes S), bytes of all taps and results / (port S))
+    Source:   definition; neighbours of one result lie in rows that the local SRAM delivers at the rate of its port
+    """
+    reads = operator.taps * operator.output_elements
+    moved_bytes = (reads + operator.output_elements) * body.activation_bytes
+    return cost.vector_cycles(reads, 0, moved_bytes, platform.chip.cluster)
 
 
 def elementwise_cycles(operator: Elementwise, body: Precision, platform: Platform) -> Amount:

@@ -114,7 +114,7 @@ class PhaseLowering:
         self._operations = operations
         self._kept = kept
         self._experts = experts
-        self._replays_graph = phase.name in platform.runtime.graph_phases
+        self._replays_graph = phase.kind in platform.runtime.graph_phases
         self._host = operations.add(f"{phase.name}.host", index, platform.mode)
         """Row of what the host does, and of the milestones between fragments."""
         self._rows: dict[str, int] = {}

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from simulator.chip import LASTING, Chip, Lasting, MatrixPath
 from simulator.errors import Infeasible, SpecError, nearest
+from simulator.graph import Convolution, MatMul
 from simulator.lowering.resources import (
     HOST_UNIT,
     LAUNCH_UNIT,
@@ -285,9 +286,10 @@ class Platform:
         """The precision of the LM head under this runtime."""
         return body if self.runtime.head_precision == "body" else precision(self.runtime.head_precision)
 
-    def matrix_precision(self, role: str, body: Precision) -> Precision:
-        """The precision of a matrix: the LM head may have one of its own."""
-        return self.head_precision(body) if role == "head" else body
+    def matrix_precision(self, operator: MatMul | Convolution, body: Precision) -> Precision:
+        """The precision of an operator's weights: the LM head may have one of its own."""
+        is_head = isinstance(operator, MatMul) and operator.role == "head"
+        return self.head_precision(body) if is_head else body
 
     @cached_property
     def kv_precision(self) -> Precision:

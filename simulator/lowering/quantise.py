@@ -42,7 +42,7 @@ def with_quantisation(graph: OperatorGraph, platform: Platform, body: Precision)
     reads: dict[str, str] = {}
     for operator in graph.operators:
         if isinstance(operator, MatMul):
-            used = platform.matrix_precision(operator.role, body)
+            used = platform.matrix_precision(operator, body)
             if is_quantised_before(operator, used, platform):
                 before = tuple(each.name for each in graph.predecessors(operator.name))
                 found = _shared(operator, before, added) if platform.kernel(used.name).quantises == "before" else None

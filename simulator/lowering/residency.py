@@ -33,6 +33,11 @@ class Activation:
     is_block_output: bool
     """Whether the block after this one reads it."""
 
+    @property
+    def is_at_border(self) -> bool:
+        """Whether it comes into the block or leaves it."""
+        return self.producer == OUTSIDE or self.is_block_output
+
     def life(self, num_kernels: int) -> range:
         """The kernels during which it is needed."""
         last = num_kernels - 1 if self.is_block_output else max(self.consumers, default=self.producer)
@@ -66,7 +71,7 @@ def activations_of(graph: OperatorGraph, kernels: Sequence[Sequence[Operator]], 
     return tensors
 
 
-def resident_bytes(tensors: Sequence[Activation], num_kernels: int, room_bytes: int) -> list[Size]:
+def resident_bytes(tensors: Sequence[Activation], num_kernels: int, room_bytes: Size) -> list[Size]:
     """How much of each tensor stays on the chip, in bytes.
 
     Formula:  live(k) = sum of the tensors that live during kernel k
@@ -76,22 +81,41 @@ def resident_bytes(tensors: Sequence[Activation], num_kernels: int, room_bytes: 
 
     What a block receives and what it hands on are the same stream of rows, so they keep the same fraction.
     """
-    live: list[Size] = [0] * num_kernels
+    return _shared(tensors, [room_bytes] * num_kernels)
+
+
+def depth_first_bytes(tensors: Sequence[Activation], num_kernels: int, room_bytes: Size) -> list[Size]:
+    """How much of each tensor is on the chip, in bytes, while the kernels of a block take turns on pieces.
+
+    What comes into the block and leaves it lies there as far as it fits; pieces of all others take what is left.
+    """
+    rooms: list[Size] = [room_bytes] * num_kernels
+    resident: list[Size] = [0] * len(tensors)
+    for at_border in (True, False):
+        group = [number for number, tensor in enumerate(tensors) if tensor.is_at_border is at_border]
+        for number, size_bytes in zip(group, _shared([tensors[number] for number in group], rooms), strict=True):
+            resident[number] = size_bytes
+            for kernel in tensors[number].life(num_kernels):
+                rooms[kernel] = rooms[kernel] - size_bytes
+    return resident
+
+
+def _shared(tensors: Sequence[Activation], rooms: Sequence[Size]) -> list[Size]:
+    """What stays of some tensors where each kernel has so much room for them (shape: kernels)."""
+    live: list[Size] = [0] * len(rooms)
     for tensor in tensors:
-        for kernel in tensor.life(num_kernels):
+        for kernel in tensor.life(len(rooms)):
             live[kernel] = live[kernel] + tensor.size_bytes
-    kept = [
-        _kept(largest(*(live[kernel] for kernel in tensor.life(num_kernels))), room_bytes) for tensor in tensors
-    ]  # fmt: skip
-    at_border = [index for index, tensor in enumerate(tensors) if tensor.producer == OUTSIDE or tensor.is_block_output]
-    least: float | Floats = 1.0
-    for index in at_border:
-        least = smallest(least, kept[index])
-    for index in at_border:
-        kept[index] = least
-    return [whole(tensor.size_bytes * fraction) for tensor, fraction in zip(tensors, kept, strict=True)]
-
-
-def _kept(live_bytes: Size, room_bytes: int) -> float | Floats:
-    kept: float | Floats = smallest(1.0, room_bytes / largest(live_bytes, 1))
-    return kept
+    fractions: list[float | Floats] = []
+    at_border: float | Floats = 1.0
+    for tensor in tensors:
+        fraction: float | Floats = 1.0
+        for kernel in tensor.life(len(rooms)):
+            fraction = smallest(fraction, rooms[kernel] / largest(live[kernel], 1))
+        fractions.append(fraction)
+        if tensor.is_at_border:
+            at_border = smallest(at_border, fraction)
+    return [
+        whole(tensor.size_bytes * (at_border if tensor.is_at_border else fraction))
+        for tensor, fraction in zip(tensors, fractions, strict=True)
+    ]

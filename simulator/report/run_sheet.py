@@ -87,7 +87,7 @@ def _token_sentence(result: Result) -> str:
 
 def _precisions(result: Result) -> str:
     """The precision, or that of each phase where they differ."""
-    by_phase = {phase.phase: phase.precision for phase in result.setup.streams[0].workload.pipeline}
+    by_phase = {phase.name: phase.precision for phase in result.setup.streams[0].workload.pipeline}
     of_stream = f" of {result.setup.streams[0].name}" if len(result.setup.streams) > 1 else ""
     if len(set(by_phase.values())) == 1:
         return f"precision{of_stream} {result.precision}"

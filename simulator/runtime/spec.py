@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from simulator.precision import PRECISIONS, Dtype
 from simulator.sourced import Cycles, Fraction, Whole
 from simulator.spec import Spec
-from simulator.terms import Fusion, PhaseName
+from simulator.terms import Fusion, PhaseKind
 
 
 class Kernel(Spec):
@@ -62,12 +62,15 @@ class Runtime(Spec):
     """Fixed cost of a kernel on the accelerator, in cycles of its clock: start, ramp of the DRAM stream, drain."""
     enqueue: Cycles
     """Cycles of the host's clock that it needs for one kernel, or for one graph of kernels."""
-    graph_phases: tuple[PhaseName, ...]
+    graph_phases: tuple[PhaseKind, ...]
     """Phases whose kernels are replayed as one graph per step: the host enqueues once. Other phases pay per kernel."""
     prefetches_weights: bool
     """Whether weights of later operators are loaded while earlier ones compute, as far as buffers allow."""
     weight_buffers: int = Field(ge=1, le=8)
     """Buffers that weight tiles pass through: 1 loads and computes in turn, 2 is double buffering."""
+    depth_first: bool = False
+    """Whether the kernels of a block take turns on pieces of what passes between them, so that it never has to lie on
+    the chip as a whole. What a block reads and hands on does, and its weights must."""
     fusions: tuple[Fusion, ...]
     """Groups of operators that are one kernel."""
     kernels: dict[str, Kernel]

@@ -10,7 +10,7 @@ from simulator.graph import ExpertMatMul
 from simulator.lowering import Stage, context_tokens, stages_of
 from simulator.simulation.setup import Setup
 from simulator.simulation.to_program import demands_of
-from simulator.terms import COMPONENT_OF_PHASE, PhaseName
+from simulator.terms import PhaseName
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def kept_on_chip(setup: Setup) -> KeptOnChip | None:
     demand = demands_of(setup)[0]
     phases = demand.graph.phases
     stages = stages_of(demand.graph, demand.platforms[phases[0].name], demand.platforms)
-    last = max((number for number, phase in enumerate(phases) if COMPONENT_OF_PHASE[phase.name] == "decoder"),
+    last = max((number for number, phase in enumerate(phases) if phase.component == "decoder"),
                default=None)  # fmt: skip
     if last is None:
         return None

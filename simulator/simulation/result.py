@@ -76,7 +76,7 @@ class Result:
     def precision(self) -> str:
         """Precision of the decoder's matrices, or of the first phase of a workload without a decoder."""
         pipeline = self.setup.streams[0].workload.pipeline
-        named = {phase.phase: phase.precision for phase in pipeline}
+        named = {phase.name: phase.precision for phase in pipeline}
         return named.get("prefill", pipeline[0].precision)
 
     @property

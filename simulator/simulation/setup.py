@@ -19,12 +19,12 @@ from simulator.program import NONE, DropPolicy
 from simulator.runtime import Runtime
 from simulator.scenario.spec import BackgroundSpec, Scenario, StreamSpec
 from simulator.technology import Technology
-from simulator.terms import COMPONENT_OF_PHASE, PhaseName
+from simulator.terms import PhaseName
 from simulator.units import seconds_to_ticks
 from simulator.workload import Workload
 from simulator.workload.spec import MOST_STEPS
 
-PrecisionChoice = str | Mapping[PhaseName, str] | Mapping[str, str] | None
+PrecisionChoice = str | Mapping[PhaseName, str] | None
 """One precision for the decoder's phases, or one per phase; None keeps those of the workload."""
 
 MOST_TOKENS = {"prefill": 10**9, "decode": MOST_STEPS}
@@ -173,7 +173,7 @@ def configure(
     tokens = {
         name: count for name, count in (("prefill", prompt_tokens), ("decode", decode_tokens)) if count is not None
     }
-    names = [phase.phase for phase in workload.pipeline]
+    names = [phase.name for phase in workload.pipeline]
     for what, name in [("precision", name) for name in precisions] + [("token count", name) for name in tokens]:
         if name not in names:
             raise SpecError(
@@ -184,9 +184,9 @@ def configure(
             raise SpecError(f"token count of {name}: must be from 1 to {MOST_TOKENS[name]:,}, got {count:,}")
     pipeline = []
     for phase in workload.pipeline:
-        update: dict[str, object] = {"precision": precisions.get(phase.phase, phase.precision)}
-        if phase.phase in tokens:
-            update["tokens"] = tokens[phase.phase]
+        update: dict[str, object] = {"precision": precisions.get(phase.name, phase.precision)}
+        if phase.name in tokens:
+            update["tokens"] = tokens[phase.name]
         pipeline.append(phase.model_copy(update=update))
     return workload.model_copy(update={"pipeline": tuple(pipeline)})
 
@@ -196,9 +196,8 @@ def _precisions(workload: Workload, choice: PrecisionChoice) -> dict[str, str]:
     if choice is None:
         return {}
     if isinstance(choice, str):
-        names = [phase.phase for phase in workload.pipeline]
-        of_decoder = [name for name in names if COMPONENT_OF_PHASE[name] == "decoder"]
-        precisions = {str(name): choice for name in of_decoder or names}
+        of_decoder = [phase.name for phase in workload.pipeline if phase.component == "decoder"]
+        precisions = dict.fromkeys(of_decoder or [phase.name for phase in workload.pipeline], choice)
     else:
         precisions = {str(phase): name for phase, name in choice.items()}
     for name in precisions.values():

@@ -35,7 +35,7 @@ def demands_of(setup: Setup) -> list[Demand]:
     platforms = _platforms(setup)
     demands = []
     for stream in setup.streams:
-        where = {phase.phase: platforms[stream.place(phase.phase)] for phase in stream.workload.pipeline}
+        where = {phase.name: platforms[stream.place(phase.name)] for phase in stream.workload.pipeline}
         demands.append(Demand(build_graph(stream.workload, setup.seed), stream.priority, stream.in_flight, where))
     return demands
 
@@ -46,7 +46,7 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
     tenants: dict[Place, int] = {}
     for stream in setup.streams:
         _check_places(setup, stream)
-        for place in dict.fromkeys(stream.place(phase.phase) for phase in stream.workload.pipeline):
+        for place in dict.fromkeys(stream.place(phase.name) for phase in stream.workload.pipeline):
             tenants[place] = tenants.get(place, 0) + stream.in_flight
     of_whole_die = {place.die for place in tenants if not place.partition}
     for place in tenants:
@@ -65,7 +65,7 @@ def _platforms(setup: Setup) -> dict[Place, Platform]:
 def _check_places(setup: Setup, stream: Stream) -> None:
     """Refuses a stream that names a partition, a die or a phase that is not there."""
     chip, where = setup.chip, f"scenario {setup.name}: streams.{stream.name}"
-    names = [phase.phase for phase in stream.workload.pipeline]
+    names = [phase.name for phase in stream.workload.pipeline]
     if stream.partition and stream.partition not in chip.partitions:
         raise SpecError(
             f"{where}.partition: must name one of the partitions of chip {chip.name} "

@@ -4,8 +4,9 @@ Reads from: YAML through `simulator.catalog`. Gives to: `graph`, `scenario`.
 """
 
 from simulator.workload.decoder import Decoder, LatentAttention, LinearAttention
+from simulator.workload.network import Network
 from simulator.workload.routing import Routing
-from simulator.workload.spec import ActionPhase, DecodePhase, PrefillPhase, VisionPhase, Workload
+from simulator.workload.spec import ActionPhase, DecodePhase, NetworkPhase, PrefillPhase, VisionPhase, Workload
 from simulator.workload.transformer import ActionExpert, VisionTower
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Decoder",
     "LatentAttention",
     "LinearAttention",
+    "Network",
+    "NetworkPhase",
     "PrefillPhase",
     "Routing",
     "VisionPhase",

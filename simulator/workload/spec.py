@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from simulator.precision import PRECISIONS
 from simulator.sourced import ChosenDuration, ChosenFrequency, Status
 from simulator.spec import Spec
-from simulator.terms import COMPONENT_OF_PHASE
+from simulator.terms import COMPONENT_OF_KIND, PhaseKind, PhaseName
 from simulator.workload.decoder import Decoder
+from simulator.workload.network import Network
 from simulator.workload.transformer import ActionExpert, VisionTower
 
 MOST_STEPS = 100_000
@@ -18,8 +19,20 @@ MOST_STEPS = 100_000
 
 
 class _Phase(Spec):
+    phase: PhaseKind
+    """What it does."""
     precision: str
     """Precision of the matrices of this phase."""
+
+    @property
+    def name(self) -> PhaseName:
+        """Its name among the phases of the workload."""
+        return self.phase
+
+    @property
+    def component(self) -> str:
+        """The component that it runs."""
+        return COMPONENT_OF_KIND[self.phase]
 
     @model_validator(mode="after")
     def _precision_exists(self) -> _Phase:
@@ -76,7 +89,25 @@ class ActionPhase(_Phase):
         return self
 
 
-Phase = Annotated[VisionPhase | PrefillPhase | DecodePhase | ActionPhase, Field(discriminator="phase")]
+class NetworkPhase(_Phase):
+    """A network, once."""
+
+    phase: Literal["network"]
+    network: str
+    """Which of the workload's networks; the phase has its name."""
+
+    @property
+    def name(self) -> PhaseName:
+        """Its name among the phases of the workload."""
+        return self.network
+
+    @property
+    def component(self) -> str:
+        """The component that it runs."""
+        return self.network
+
+
+Phase = Annotated[VisionPhase | PrefillPhase | DecodePhase | ActionPhase | NetworkPhase, Field(discriminator="phase")]
 
 
 class PublishedLatency(Spec):
@@ -111,6 +142,8 @@ class Workload(Spec):
     """The vision tower."""
     action: ActionExpert | None = None
     """The action expert."""
+    networks: dict[str, Network] = Field(default_factory=dict)
+    """Everything else, by name."""
     pipeline: tuple[Phase, ...] = Field(min_length=1)
     """Phases of one frame, in order."""
     pipeline_source: str = Field(min_length=1)
@@ -130,10 +163,18 @@ class Workload(Spec):
 
     @model_validator(mode="after")
     def _phases_have_components(self) -> Workload:
-        names = [phase.phase for phase in self.pipeline]
-        for name in names:
-            if getattr(self, COMPONENT_OF_PHASE[name]) is None:
-                raise ValueError(f'pipeline: phase "{name}" needs the component "{COMPONENT_OF_PHASE[name]}"')
+        reserved = {*COMPONENT_OF_KIND, *COMPONENT_OF_KIND.values()}
+        for name in self.networks:
+            if name in reserved:
+                raise ValueError(f'networks: must not have the name of a phase or component, got "{name}"')
+        names = [phase.name for phase in self.pipeline]
+        for phase in self.pipeline:
+            if isinstance(phase, NetworkPhase):
+                if phase.network not in self.networks:
+                    known = ", ".join(self.networks) or "none"
+                    raise ValueError(f'pipeline: must run one of the networks ({known}), got "{phase.network}"')
+            elif getattr(self, phase.component) is None:
+                raise ValueError(f'pipeline: phase "{phase.name}" needs the component "{phase.component}"')
         if len(set(names)) != len(names):
             raise ValueError(f"pipeline: each phase may appear once, got {', '.join(names)}")
         for later, earlier in (("decode", "prefill"), ("action", "prefill")):

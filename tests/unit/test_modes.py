@@ -108,9 +108,7 @@ def test_a_phase_that_an_order_does_not_name_has_the_mode_of_the_one_before_and_
     None
 ):
     hardware = modal({"a": {}, "b": {}}, order={"prefill": "a", "action": "b"})
-    assert by_order(hardware, ("vision", "prefill", "decode", "action")) == {
-        "vision": "a", "prefill": "a", "decode": "a", "action": "b",
-    }  # fmt: skip
+    assert by_order(hardware, ("vision", "prefill", "decode", "action")) == ["a", "a", "a", "b"]
 
 
 def test_an_order_that_names_no_phase_of_the_workload_is_refused() -> None:

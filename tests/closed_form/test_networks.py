@@ -1,0 +1,220 @@
+"""Networks: shapes, parameters, operations, bytes and time of operators that are no decoder's, by hand.
+
+ResNet-50 is the anchor: torchvision counts 25,557,032 parameters, of which 53,120 are batch norms; folded they are
+26,560 biases. It has 4,089,184,256 multiply-adds at 224 x 224.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from simulator import Workload, load_chip, load_runtime, load_workload, run
+from simulator.graph import Convolution, OperatorGraph, Resample, build_graph
+from simulator.graph.network import network_blocks
+from simulator.lowering.kernel import group_operators, kernel_work
+from simulator.lowering.platform import Platform
+from simulator.precision import precision
+from simulator.workload import Network
+
+ORIN = "orin-agx-64gb"
+
+
+def network(*operators: dict[str, Any], repeats: int = 1, **inputs: list[int]) -> Network:
+    """One block."""
+    return Network.model_validate(
+        {
+            "source": "assumption", "status": "assumed",
+            "inputs": {name: tuple(shape) for name, shape in inputs.items()},
+            "blocks": ({"name": "block", "repeats": repeats, "operators": operators},),
+        }
+    )  # fmt: skip
+
+
+def graph_of(*operators: dict[str, Any], **inputs: list[int]) -> OperatorGraph:
+    """Its graph."""
+    (block,) = network_blocks(network(*operators, **inputs))
+    return block.graph
+
+
+# shapes --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("operator", "shape"),
+    [
+        # floor((224 + 2 * 3 - 7) / 2) + 1 = 112; padding of 3 keeps the size at a stride of 1
+        ({"op": "conv", "channels": 64, "kernel": 7, "stride": 2}, (1, 64, 112, 112)),
+        ({"op": "conv", "channels": 8, "kernel": 3, "padding": 0}, (1, 8, 222, 222)),
+        # a window of 3 with a dilation of 2 reaches over 5: 224 + 2 - 5 + 1 = 222
+        ({"op": "conv", "channels": 8, "kernel": 3, "dilation": 2, "padding": 1}, (1, 8, 222, 222)),
+        # top 0, left 1, bottom 1, right 1: (224 + 1 - 3) // 2 + 1 = 112 rows, (224 + 2 - 3) // 2 + 1 = 112 columns
+        ({"op": "conv", "channels": 8, "kernel": 3, "stride": 2, "padding": [0, 1, 1, 1]}, (1, 8, 112, 112)),
+        ({"op": "conv", "channels": 8, "kernel": [1, 5], "stride": [2, 1]}, (1, 8, 112, 224)),
+        ({"op": "conv", "channels": 8, "kernel": 2, "stride": 2, "transposed": True}, (1, 8, 448, 448)),
+        ({"op": "pool", "kernel": 3, "stride": 2}, (1, 3, 112, 112)),
+        ({"op": "mean"}, (1, 3, 1, 1)),
+        ({"op": "resize", "height": 100, "width": 50, "taps": 4}, (1, 3, 100, 50)),
+        ({"op": "view", "shape": "rows"}, (1, 224 * 224, 3)),
+        ({"op": "view", "shape": [3, 224, 224]}, (3, 224, 224)),
+    ],
+    ids=str,
+)
+def test_a_map_becomes(operator: dict[str, Any], shape: tuple[int, ...]) -> None:
+    operator = {key: tuple(value) if isinstance(value, list) else value for key, value in operator.items()}
+    assert network({"name": "it", **operator}, image=[1, 3, 224, 224]).output == shape
+
+
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        (
+            {"op": "conv", "channels": 8, "kernel": 3, "groups": 2},
+            r"groups: must divide the channels of what it reads \(3\)",
+        ),
+        (
+            {"op": "conv", "channels": 8, "kernel": 9, "padding": 0, "reads": ("image",)},
+            r"must make something of \[1, 3, 4, 4\]",
+        ),
+        ({"op": "linear", "width": 8}, r"must read rows of \(sequences, rows, width\), got \[1, 3, 4, 4\]"),
+        ({"op": "attention", "heads": 2}, r"must read \(sequences, rows, width\), got \[1, 3, 4, 4\]"),
+        ({"op": "view", "shape": (7, 7)}, r"must have 48 elements as \[1, 3, 4, 4\] has, got \[7, 7\]"),
+        (
+            {"op": "pool", "kernel": 3, "reads": ("nobody",)},
+            r'must name an operator of the block before it, input, .*"nobody"',
+        ),
+        ({"op": "product"}, r"reads: must name 2, got 1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else str(value["op"]),
+)
+def test_shapes_that_do_not_go_together_are_refused_with_both(operator: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        network({"name": "it", **operator}, image=[1, 3, 4, 4])
+
+
+def test_a_block_that_changes_the_shape_cannot_repeat() -> None:
+    with pytest.raises(ValueError, match=r"repeats: must be 1 where a block makes \[1, 5, 4, 4\] of \[1, 3, 4, 4\]"):
+        network({"name": "it", "op": "conv", "channels": 5, "kernel": 3}, repeats=2, image=[1, 3, 4, 4])
+
+
+# counts --------------------------------------------------------------------------------------------------------------
+
+
+def test_resnet_50_has_the_published_parameters_and_operations_exactly() -> None:
+    graph = build_graph(load_workload("resnet-50"))
+    assert graph.parameters == 25_557_032 - 53_120 + 26_560
+    assert graph.flop == 2 * 4_089_184_256
+
+
+def test_a_grouped_convolution_has_a_matrix_per_group() -> None:
+    # 6 images of 8 x 10, 12 channels in 3 groups of 4 to 3 groups of 5, windows of 9: 480 rows, [36, 5] three times
+    grouped = {"name": "it", "op": "conv", "channels": 15, "kernel": 3, "groups": 3, "bias": True}
+    (conv,) = graph_of(grouped, maps=[6, 12, 8, 10]).operators
+    assert isinstance(conv, Convolution)
+    assert conv.flop == 2 * 480 * 36 * 5 * 3
+    assert conv.parameters == 36 * 5 * 3 + 15
+    assert conv.input_elements == 6 * 12 * 80  # once, not nine times
+    assert conv.output_elements == 6 * 15 * 80
+
+
+def test_a_transposed_convolution_multiplies_each_position_by_its_whole_window() -> None:
+    # 20 positions of 4 channels, each to 2 x 2 positions of 3 channels
+    doubling = {"name": "it", "op": "conv", "channels": 3, "kernel": 2, "stride": 2, "transposed": True}
+    (conv,) = graph_of(doubling, maps=[1, 4, 4, 5]).operators
+    assert conv.flop == 2 * 20 * 4 * (3 * 4)
+    assert conv.parameters == 4 * 3 * 4
+    assert conv.output_elements == 3 * 8 * 10
+
+
+def test_a_sample_reads_its_taps_and_its_source_once() -> None:
+    # 7 queries, 2 heads, 5 points of 4 neighbours each, of a map of 16 channels and 6 x 6 positions
+    (sample,) = graph_of(
+        {"name": "it", "op": "sample", "heads": 2, "points": 5, "taps": 4, "reads": ("places", "values")},
+        places=[1, 7, 30], values=[1, 16, 6, 6],
+    ).operators  # fmt: skip
+    assert isinstance(sample, Resample)
+    assert sample.taps == 20
+    assert sample.output_elements == 7 * 16
+    assert sample.input_elements == 16 * 36 + 3 * 7 * 2 * 5  # two coordinates and a weight for every point
+
+
+def test_attention_of_a_network_counts_scores_and_values() -> None:
+    # 3 sequences of 5 queries and 11 keys, 2 heads of 4: 4 flop per pair, head and element
+    (attention,) = graph_of(
+        {"name": "it", "op": "attention", "heads": 2, "reads": ("queries", "keys", "keys")},
+        queries=[3, 5, 8], keys=[3, 11, 8],
+    ).operators  # fmt: skip
+    assert attention.flop == 4 * 3 * 5 * 11 * 2 * 4
+
+
+def test_products_of_activations_have_no_parameters() -> None:
+    (product,) = graph_of(
+        {"name": "it", "op": "product", "transposed": True, "reads": ("one", "other")}, one=[2, 5, 8], other=[2, 7, 8]
+    ).operators
+    assert product.flop == 2 * 2 * 5 * 8 * 7
+    assert product.parameters == 0
+
+
+def test_a_view_costs_nothing_and_hands_its_source_on() -> None:
+    graph = graph_of(
+        {"name": "conv", "op": "conv", "channels": 8, "kernel": 1}, {"name": "rows", "op": "view", "shape": "rows"},
+        {"name": "matrix", "op": "linear", "width": 4}, maps=[1, 8, 3, 3],
+    )  # fmt: skip
+    assert [operator.name for operator in graph.operators] == ["conv", "matrix"]
+    assert list(graph.dag.edges) == [("conv", "matrix")]
+
+
+# kernels and bytes ---------------------------------------------------------------------------------------------------
+
+RESIDUAL = (
+    {"name": "one", "op": "conv", "channels": 8, "kernel": 3},
+    {"name": "relu_1", "op": "activation", "function": "relu"},
+    {"name": "two", "op": "conv", "channels": 8, "kernel": 3},
+    {"name": "add", "op": "add", "reads": ("two", "input")},
+    {"name": "relu_2", "op": "activation", "function": "relu"},
+)
+
+
+def kernels_of(graph: OperatorGraph, runtime: str) -> list[list[str]]:
+    groups = group_operators(graph, load_runtime(runtime).fusions)
+    return [[operator.name for operator in group] for group in groups]
+
+
+def test_an_epilogue_belongs_to_the_product_before_it_and_a_product_begins_a_kernel() -> None:
+    graph = graph_of(*RESIDUAL, maps=[1, 8, 4, 4])
+    assert kernels_of(graph, "tensorrt") == [["one", "relu_1"], ["two", "add", "relu_2"]]
+    assert kernels_of(graph, "pytorch-eager") == [["one"], ["relu_1"], ["two"], ["add"], ["relu_2"]]
+
+
+def test_an_epilogue_works_on_nothing_but_the_results_of_its_kernel() -> None:
+    graph = graph_of(
+        {"name": "one", "op": "conv", "channels": 8, "kernel": 1},
+        {"name": "two", "op": "conv", "channels": 8, "kernel": 1, "reads": ("input",)},
+        {"name": "late", "op": "activation", "function": "relu", "reads": ("one",)},
+        {"name": "add", "op": "add", "reads": ("two", "late")}, maps=[1, 8, 4, 4],
+    )  # fmt: skip
+    assert kernels_of(graph, "tensorrt") == [["one"], ["two"], ["late", "add"]]
+
+
+def test_the_weights_of_a_convolution_are_read_once_in_their_format() -> None:
+    graph = graph_of({"name": "it", "op": "conv", "channels": 64, "kernel": 3, "bias": True}, maps=[1, 32, 8, 8])
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    for name, weight_bytes, bias_bytes in (("fp16", 2, 2), ("w8a8-static", 1, 1)):
+        work = kernel_work(list(graph.operators), platform=platform, body=precision(name))
+        assert work.weight_bytes == 32 * 9 * 64 * weight_bytes + 64 * bias_bytes
+
+
+def test_twice_the_images_take_twice_the_time_where_arithmetic_binds() -> None:
+    def seconds(images: int) -> float:
+        yaml = {
+            "name": "net", "title": "net", "pipeline_source": "assumption", "pipeline_status": "assumed",
+            "pipeline": ({"phase": "network", "network": "net", "precision": "w8a8-static"},),
+            "networks": {"net": network(
+                {"name": "it", "op": "conv", "channels": 256, "kernel": 3}, maps=[images, 256, 64, 64]
+            ).model_dump()},
+        }  # fmt: skip
+        return run(ORIN, Workload.model_validate(yaml), runtime="ideal").latency_s
+
+    # 64 * 64 * 256 * 2304 = 2.4 G multiply-adds per image against 1 MB of maps: arithmetic binds
+    assert seconds(8) / seconds(4) == pytest.approx(2, rel=0.05)
