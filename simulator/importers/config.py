@@ -143,7 +143,7 @@ class Config:
         ]  # fmt: skip
 
 
-def read_config(path: Path) -> tuple[dict[str, Any], bytes]:
+def read_config(path: Path, most_bytes: int = MOST_BYTES) -> tuple[dict[str, Any], bytes]:
     """The top-level object of a JSON file, and its bytes.
 
     Raises:
@@ -152,11 +152,11 @@ def read_config(path: Path) -> tuple[dict[str, Any], bytes]:
     name = shown(path)
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(most_bytes + 1)
     except OSError as error:
         raise SpecError(f"{name}  cannot be read: {error.strerror or error}") from None
-    if len(content) > MOST_BYTES:
-        rule = f"must be a configuration of at most {MOST_BYTES // 2**20} MiB, got more"
+    if len(content) > most_bytes:
+        rule = f"must be a file of at most {most_bytes // 2**20} MiB, got more"
         raise SpecError(f"{name}  {rule}", hint="name config.json, or the folder that holds it")
     return parse_object(content, name), content
 

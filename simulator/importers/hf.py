@@ -20,6 +20,7 @@ from simulator.errors import SpecError
 from simulator.importers.config import Config, read_config
 from simulator.importers.frame import Question, frame_of
 from simulator.importers.model import Model, read_model
+from simulator.importers.quantisation import packed_bits
 from simulator.importers.safetensors import stored_tensors
 from simulator.importers.stored import Comparison, compare
 from simulator.precision import precision as known_precision
@@ -110,7 +111,7 @@ def import_hf(path: Path, question: Question | None = None, *, name: str | None 
         remarks=frame.remarks,
         filled=dict(config.filled),
         unknown=model.unknown(),
-        comparison=None if tensors is None else compare(workload, tensors),
+        comparison=None if tensors is None else compare(workload, tensors, packed_bits(config)),
     )
 
 

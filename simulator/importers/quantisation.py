@@ -35,14 +35,14 @@ def matrix_precision(config: Config, plain: str) -> tuple[str, str | None]:
     part = config.part("quantization_config")
     method = part.text("quant_method", default=part.text("quant_algo", default="unknown")).lower()
     chosen = _named(part, method)
-    words = f"quantization_config: {method}{_bits(part)}"
+    words = f"quantization_config: {method}{_details(part)}"
     if chosen is None:
         return plain, f"{words} has no precision here, {plain} is taken; --precision chooses another"
     group = PRECISIONS[chosen].group
     own = part.value("group_size")
     differs = isinstance(own, int) and group and own != group
     kept = [key for key in ("modules_to_not_convert", "ignore", "exclude_modules") if part.has(key)]
-    remark = f"{words} is {chosen}"
+    remark = words if words.endswith(f" {chosen}") else f"{words} is {chosen}"
     remark += f", with groups of {group} instead of {own}" if differs else ""
     remark += f"; {kept[0]}: not followed, a phase has one precision" if kept else ""
     return chosen, remark
@@ -50,9 +50,8 @@ def matrix_precision(config: Config, plain: str) -> tuple[str, str | None]:
 
 def _named(part: Config, method: str) -> str | None:
     """The precision that a quantisation means, None if there is none."""
-    bits: Any = part.value("bits") if part.has("bits") else part.value("w_bit")
     if method in {"awq", "gptq"}:
-        return {4: "w4a16", 8: "w8a16"}.get(bits if isinstance(bits, int) else 0)
+        return {4: "w4a16", 8: "w8a16"}.get(_bits(part))
     if method in _FP8:
         return "fp8"
     if method == "modelopt":
@@ -64,7 +63,18 @@ def _named(part: Config, method: str) -> str | None:
     return "mxfp4" if method == "mxfp4" else None
 
 
-def _bits(part: Config) -> str:
+def packed_bits(config: Config) -> int:
+    """Bits of a packed weight; 4 where the configuration does not say."""
+    return (_bits(config.part("quantization_config")) if config.has("quantization_config") else 0) or 4
+
+
+def _bits(part: Config) -> int:
+    """Bits of a weight, 0 if the quantisation does not say."""
+    bits: Any = part.value("bits") if part.has("bits") else part.value("w_bit")
+    return bits if type(bits) is int and bits > 0 else 0
+
+
+def _details(part: Config) -> str:
     words = [str(part.value(key)) for key in ("quant_algo", "format") if part.has(key)]
     words += [f"{part.value(key)} bits" for key in ("bits", "w_bit") if part.has(key)]
     return f" ({', '.join(words)})" if words else ""

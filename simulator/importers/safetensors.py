@@ -61,7 +61,7 @@ def _files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if not index.is_file():
         return sorted(folder.glob("model*.safetensors")) or sorted(folder.glob("*.safetensors"))
-    tree, _ = read_config(index)
+    tree, _ = read_config(index, MOST_HEADER_BYTES)
     places = tree.get("weight_map")
     if not isinstance(places, Mapping) or not all(isinstance(name, str) for name in places.values()):
         raise SpecError(f"{shown(index)}  weight_map: must be an object from tensors to files")

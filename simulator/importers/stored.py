@@ -12,11 +12,14 @@ from simulator.importers.safetensors import StoredTensor
 from simulator.workload import Workload
 
 _SCALES: Final = (".scales", ".qzeros", ".g_idx", "_scales", "_scale", "_scale_inv", "_scale_2", ".zero_point",
-                  "_shape", "_zero_point", ".absmax", ".quant_map")  # fmt: skip
+                  "_shape", "_zero_point", "absmax", "quant_map", "quant_state.bitsandbytes__nf4")  # fmt: skip
 """Ends of the names of what a quantisation keeps beside its weights."""
 
 _BUFFERS: Final = ("rotary_emb.inv_freq", "position_ids", ".masked_bias")
 """Ends of the names of what some files keep and no model learns."""
+
+_TEXTS: Final = ("text_model.", "text_projection.", "logit_")
+"""Starts of the names of what a pair of towers has beside that for images."""
 
 _VISION: Final = ("visual.", "vision_tower.", "vision_model.", "multi_modal_projector.", "mlp1.", "embeddings.",
                   "encoder.", "vit.", "post_layernorm.", "pre_layrnorm.")  # fmt: skip
@@ -57,9 +60,8 @@ class Comparison:
         }
 
 
-def compare(workload: Workload, tensors: Iterable[StoredTensor]) -> Comparison:
-    """Counts the parameters of the files beside those of the workload."""
-    tensors = list(tensors)
+def compare(workload: Workload, tensors: Iterable[StoredTensor], packed_bits: int = 4) -> Comparison:
+    """Counts the parameters of the files beside those of the workload; packed weights have so many bits."""
     stored: Counter[str] = Counter()
     stored_bytes: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
@@ -69,7 +71,7 @@ def compare(workload: Workload, tensors: Iterable[StoredTensor]) -> Comparison:
         if reason:
             left_out[reason] += tensor.elements
         else:
-            stored[_component(workload, tensor.name)] += _parameters(tensor)
+            stored[_component(workload, tensor.name)] += _parameters(tensor, packed_bits)
     remarks = tuple(f"{count:,} numbers are {reason}" for reason, count in left_out.items())
     return Comparison(count_parameters(workload), dict(stored), dict(stored_bytes), remarks)
 
@@ -81,8 +83,10 @@ def _no_parameter(workload: Workload, tensor: StoredTensor) -> str | None:
         return "scales of the quantisation"
     if name.endswith(_BUFFERS):
         return "buffers that no model learns"
+    if name.endswith("e_score_correction_bias"):
+        return "biases that steer routers"
     if decoder is None:
-        return None
+        return "of the tower for texts" if name.startswith(_TEXTS) else None
     if decoder.tied_head and name.endswith("lm_head.weight"):
         return "a copy of the embedding as head"
     layer = name.partition("layers.")[2].partition(".")[0]
@@ -98,10 +102,10 @@ def _component(workload: Workload, name: str) -> str:
     return "vision" if workload.decoder is None or bare.startswith(_VISION) else "decoder"
 
 
-def _parameters(tensor: StoredTensor) -> int:
+def _parameters(tensor: StoredTensor, packed_bits: int) -> int:
     """Parameters that the elements of a tensor hold: packed ones hold several."""
-    if tensor.name.endswith((".qweight", ".weight_packed")):
-        return tensor.elements * {"I32": 8, "U8": 2}.get(tensor.dtype, 1)
+    if tensor.name.endswith((".qweight", ".weight_packed")) and tensor.dtype in {"I32", "U8"}:
+        return tensor.stored_bytes * 8 // packed_bits
     if tensor.dtype == "U8" and tensor.name.endswith((".weight", "_blocks")):
-        return tensor.elements * 2
+        return tensor.stored_bytes * 2
     return tensor.elements

@@ -185,7 +185,7 @@ def test_a_large_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     with path.open("wb") as file:
         file.truncate(200 * 2**20)
-    with pytest.raises(SpecError, match="must be a configuration of at most 4 MiB, got more"):
+    with pytest.raises(SpecError, match="must be a file of at most 4 MiB, got more"):
         import_hf(path)
 
 

@@ -21,8 +21,8 @@ TINY = {"model_type": "qwen2", "num_hidden_layers": 2, "hidden_size": 8, "num_at
         "torch_dtype": "bfloat16"}  # fmt: skip
 
 
-def tiny_tensors(*, packed: bool = False) -> dict[str, tuple[str, list[int]]]:
-    """The tensors of that model; packed, eight 4-bit weights of the FFN are in an integer, with scales beside them."""
+def tiny_tensors(*, packed: int = 0) -> dict[str, tuple[str, list[int]]]:
+    """The tensors of that model; weights of the FFN may be packed, so many to an integer, with scales beside them."""
     tensors: dict[str, tuple[str, list[int]]] = {
         "model.embed_tokens.weight": ("BF16", [10, 8]), "model.norm.weight": ("BF16", [8]),
         "lm_head.weight": ("BF16", [10, 8]),
@@ -36,7 +36,7 @@ def tiny_tensors(*, packed: bool = False) -> dict[str, tuple[str, list[int]]]:
         tensors |= {f"{place}.{name}_layernorm.weight": ("BF16", [8]) for name in ("input", "post_attention")}
         for name, shape in (("gate", [16, 8]), ("up", [16, 8]), ("down", [8, 16])):
             if packed:
-                tensors[f"{place}.mlp.{name}_proj.qweight"] = ("I32", [shape[0], shape[1] // 8])
+                tensors[f"{place}.mlp.{name}_proj.qweight"] = ("I32", [shape[0], shape[1] // packed])
                 tensors[f"{place}.mlp.{name}_proj.scales"] = ("BF16", [1, shape[0]])
                 tensors[f"{place}.mlp.{name}_proj.qzeros"] = ("I32", [1, 1])
             else:
@@ -111,9 +111,12 @@ def test_an_index_must_not_lead_out_of_its_folder(folder: Path) -> None:
         import_hf(folder)
 
 
-def test_packed_weights_count_as_many_as_they_hold(folder: Path) -> None:
+@pytest.mark.parametrize("bits", [4, 8])
+def test_packed_weights_count_as_many_as_they_hold(folder: Path, bits: int) -> None:
     """Scales and zeros are not parameters: per layer 3 scales of 16, 16 and 8 rows, and 3 zeros."""
-    write(folder / "model.safetensors", tiny_tensors(packed=True))
+    quantised = {"quant_method": "gptq", "bits": bits, "group_size": 128}
+    (folder / "config.json").write_text(json.dumps({**TINY, "quantization_config": quantised}))
+    write(folder / "model.safetensors", tiny_tensors(packed=32 // bits))
     found = comparison(folder)
     assert found.differences == {}
     assert found.remarks == (f"{2 * (16 + 16 + 8 + 3):,} numbers are scales of the quantisation",)
