@@ -126,13 +126,33 @@ def _set_kinds(config: Config, fields: Fields, names: tuple[str, ...]) -> None:
     kinds = tuple(_KINDS[name] for name in names)
     if "window" in kinds:
         fields["attention_window"] = config.whole("sliding_window")
-    if len(set(kinds)) > 1:
-        lengths = range(2, layers + 1)
+    if len(set(kinds)) > 1 or "linear" in kinds:
+        lengths = range(1, layers + 1)
         period = next(n for n in lengths if all(kinds[layer] == kinds[layer % n] for layer in range(layers)))
         fields["pattern"] = kinds[:period]
 
 
-_KINDS: Final = {"full_attention": "full", "sliding_attention": "window"}
+_KINDS: Final = {"full_attention": "full", "sliding_attention": "window", "linear_attention": "linear"}
+
+
+def _linear_attention(config: Config, fields: Fields) -> None:
+    """Gated delta nets, and each n-th layer with attention."""
+    kinds = config.texts("layer_types")
+    step = config.whole("full_attention_interval", default=4)
+    turn = ("linear_attention",) * (step - 1) + ("full_attention",)
+    _set_kinds(config, fields, kinds or tuple(turn[layer % step] for layer in range(fields["layers"])))
+    fields["linear"] = {
+        "key_heads": config.whole("linear_num_key_heads"),
+        "value_heads": config.whole("linear_num_value_heads"),
+        "key_dim": config.whole("linear_key_head_dim"),
+        "value_dim": config.whole("linear_value_head_dim"),
+        "convolution": config.whole("linear_conv_kernel_dim"),
+        "state_format": "fp32",
+        "chunk": 64,
+        "source": "fla",
+        "status": "assumed",
+        "note": "format and chunk are those of public kernels, not of the model (range 32 to 128)",
+    }
 
 
 def _experts(*names: str, width: str | None = "moe_intermediate_size") -> Reader:
@@ -203,6 +223,12 @@ _LLAMA: Final = {
 _MIXTRAL: Final = {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8}
 _QWEN2: Final = {**_LLAMA, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
 _QWEN_MOE: Final = {**_QWEN2, "hidden_size": 2048, "num_hidden_layers": 24}
+_QWEN_NEXT: Final = {
+    **_QWEN_MOE, "intermediate_size": 5632, "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128, "linear_num_key_heads": 16, "linear_num_value_heads": 32,
+    "partial_rotary_factor": 0.25, "num_hidden_layers": 48, "num_attention_heads": 16,
+    "num_key_value_heads": 2, "head_dim": 256,
+}  # fmt: skip
 _GEMMA: Final = {
     "vocab_size": 256000, "hidden_size": 3072, "intermediate_size": 24576, "num_hidden_layers": 28,
     "num_attention_heads": 16, "num_key_value_heads": 16, "head_dim": 256, "hidden_act": "gelu_pytorch_tanh",
@@ -246,6 +272,12 @@ DECODERS: Final[Mapping[str, Family]] = {
         {**_QWEN_MOE, "intermediate_size": 6144, "num_key_value_heads": 4, "head_dim": 128},
         (_biases, _window_of_qwen, _experts("num_experts", "num_local_experts"), _dense_layers_of_qwen),
         {"head_norm": True},
+    ),
+    "qwen3_next": Family(
+        _QWEN_NEXT,
+        (_biases, _partial_rope, _linear_attention, _experts("num_experts"), _dense_layers_of_qwen,
+         _shared_expert_of_qwen),
+        {"output_gate": True, "head_norm": True}, words("use_sliding_window"),
     ),
     "olmoe": Family(
         {**_LLAMA, "vocab_size": 50304, "hidden_size": 2048, "intermediate_size": 2048, "num_hidden_layers": 16,

@@ -18,6 +18,13 @@ _SCALES: Final = (".scales", ".qzeros", ".g_idx", "_scales", "_scale", "_scale_i
 _BUFFERS: Final = ("rotary_emb.inv_freq", "position_ids", ".masked_bias")
 """Ends of the names of what some files keep and no model learns."""
 
+_BESIDE: Final = {
+    _SCALES: "scales of the quantisation",
+    _BUFFERS: "buffers that no model learns",
+    ("e_score_correction_bias",): "biases that steer routers",
+}
+"""What is stored and not counted, by ends of names."""
+
 _TEXTS: Final = ("text_model.", "text_projection.", "logit_")
 """Starts of the names of what a pair of towers has beside that for images."""
 
@@ -79,12 +86,9 @@ def compare(workload: Workload, tensors: Iterable[StoredTensor], packed_bits: in
 def _no_parameter(workload: Workload, tensor: StoredTensor) -> str | None:
     """Why a tensor is not counted, None if it is."""
     decoder, name = workload.decoder, tensor.name
-    if name.endswith(_SCALES):
-        return "scales of the quantisation"
-    if name.endswith(_BUFFERS):
-        return "buffers that no model learns"
-    if name.endswith("e_score_correction_bias"):
-        return "biases that steer routers"
+    beside = next((reason for ends, reason in _BESIDE.items() if name.endswith(ends)), None)
+    if beside is not None:
+        return beside
     if decoder is None:
         return "of the tower for texts" if name.startswith(_TEXTS) else None
     if decoder.tied_head and name.endswith("lm_head.weight"):

@@ -32,6 +32,7 @@ TOTALS = [
     ("olmoe-1b-7b", 6_919_161_856, 0),
     ("qwen1.5-moe-a2.7b", 14_315_784_192, 0),
     ("qwen3-30b-a3b", 30_532_122_624, 0),
+    ("qwen3-next-80b-a3b", 79_674_391_296, 0),
     ("deepseek-v2-lite", 15_706_484_224, 0),
     ("deepseek-v3", 671_026_419_200, 58 * 256),  # a bias per expert that steers the router, in 58 sparse layers
     ("gpt-oss-20b", 20_914_757_184, 0),
