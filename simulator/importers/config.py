@@ -43,6 +43,10 @@ class Config:
         self.read.add((*self.path, key))
         return self.tree.get(key) is not None
 
+    def mark(self, *keys: str) -> None:
+        """Notes that keys are known, wherever they are not read."""
+        self.read.update((*self.path, key) for key in keys)
+
     def value(self, key: str) -> Any:
         """A value of any kind, None for null; where the key is not there, its default or None."""
         self.read.add((*self.path, key))

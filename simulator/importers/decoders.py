@@ -7,18 +7,28 @@ in none of these is reported. Rows follow the configuration classes of `transfor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from simulator.importers.config import Config
 from simulator.importers.ignored import words
-
-Fields = dict[str, Any]
-"""Fields of a `Decoder`, as a workload file has them."""
-
-Reader = Callable[[Config, Fields], None]
-"""Reads what some keys say together into the fields."""
+from simulator.importers.readers import (
+    Fields,
+    Reader,
+    biases,
+    biases_of_internlm,
+    dense_layers_of_qwen,
+    experts,
+    experts_of_deepseek,
+    latent_attention,
+    linear_attention,
+    partial_rope,
+    shared_expert_of_qwen,
+    window_everywhere,
+    window_of_qwen,
+    windows_in_turn,
+)
 
 
 @dataclass(frozen=True)
@@ -49,171 +59,6 @@ MOST_LAYERS: Final = 10_000
 
 _ACTIVATIONS: Final = {"silu": "swiglu", "swish": "swiglu", "gelu": "geglu", "gelu_new": "geglu",
                        "gelu_pytorch_tanh": "geglu", "gelu_fast": "geglu"}  # fmt: skip
-
-
-def cannot(config: Config, key: str, rule: str, feature: str) -> None:
-    """Notes that a workload has no words for what a key asks for."""
-    config.complain(key, rule, config.value(key), hint=f"a workload cannot say {feature} yet")
-
-
-def _biases(config: Config, fields: Fields) -> None:
-    """Biases of all projections of attention, and of all matrices of the FFN."""
-    if config.flag("attention_bias", default=False):
-        fields |= {"qkv_bias": True, "o_bias": True}
-    if config.flag("mlp_bias", default=False):
-        fields["ffn_bias"] = True
-
-
-def _biases_of_internlm(config: Config, fields: Fields) -> None:
-    """Biases of the projections of attention."""
-    if config.flag("bias", default=False):
-        fields |= {"qkv_bias": True, "o_bias": True}
-
-
-def _partial_rope(config: Config, fields: Fields) -> None:
-    """A share of every head that is rotated."""
-    key = "partial_rotary_factor"
-    share = (config.part("rope_parameters") if config.has("rope_parameters") else config).value(key)
-    share = config.value(key) if share is None else share
-    if share is None:
-        return
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-        config.complain(key, "must be a share above 0 and at most 1", share)
-    elif share < 1:
-        fields["rope_dim"] = int(fields["head_dim"] * share)
-
-
-def _window_everywhere(config: Config, fields: Fields) -> None:
-    """One sliding window for all layers."""
-    if config.value("sliding_window") is not None:
-        fields["attention_window"] = config.whole("sliding_window")
-
-
-def _window_of_qwen(config: Config, fields: Fields) -> None:
-    """A window that is given and yet unused, unless a switch says so; then the first layers have none."""
-    is_used = config.flag("use_sliding_window", default=False)
-    first = config.whole("max_window_layers", default=28, least=0)
-    kinds = config.texts("layer_types")
-    has_window = config.has("sliding_window")
-    if is_used and has_window:
-        layers = fields["layers"]
-        _set_kinds(config, fields, kinds or ("full_attention",) * min(first, layers)
-                   + ("sliding_attention",) * max(0, layers - first))  # fmt: skip
-
-
-def _windows_in_turn(config: Config, fields: Fields) -> None:
-    """Layers with a sliding window, and each n-th without, unless the kinds are listed."""
-    kinds = config.texts("layer_types")
-    if not kinds:
-        newer = "_sliding_window_pattern"
-        step = config.whole(newer if config.has(newer) else "sliding_window_pattern")
-        turn = ("sliding_attention",) * (step - 1) + ("full_attention",)
-        kinds = tuple(turn[layer % step] for layer in range(fields["layers"]))
-    config.has("sliding_window_pattern"), config.has("_sliding_window_pattern")
-    _set_kinds(config, fields, kinds)
-
-
-def _set_kinds(config: Config, fields: Fields, names: tuple[str, ...]) -> None:
-    """Kinds of layers as the shortest pattern that repeats."""
-    layers = fields["layers"]
-    if len(names) != layers:
-        config.complain("layer_types", f"must have one entry per layer ({layers})", len(names))
-        return
-    unknown = [name for name in names if name not in _KINDS]
-    if unknown:
-        config.complain("layer_types", f"must have {' or '.join(_KINDS)}", unknown[0])
-        return
-    kinds = tuple(_KINDS[name] for name in names)
-    if "window" in kinds:
-        fields["attention_window"] = config.whole("sliding_window")
-    if len(set(kinds)) > 1 or "linear" in kinds:
-        lengths = range(1, layers + 1)
-        period = next(n for n in lengths if all(kinds[layer] == kinds[layer % n] for layer in range(layers)))
-        fields["pattern"] = kinds[:period]
-
-
-_KINDS: Final = {"full_attention": "full", "sliding_attention": "window", "linear_attention": "linear"}
-
-
-def _linear_attention(config: Config, fields: Fields) -> None:
-    """Gated delta nets, and each n-th layer with attention."""
-    kinds = config.texts("layer_types")
-    step = config.whole("full_attention_interval", default=4)
-    turn = ("linear_attention",) * (step - 1) + ("full_attention",)
-    _set_kinds(config, fields, kinds or tuple(turn[layer % step] for layer in range(fields["layers"])))
-    fields["linear"] = {
-        "key_heads": config.whole("linear_num_key_heads"),
-        "value_heads": config.whole("linear_num_value_heads"),
-        "key_dim": config.whole("linear_key_head_dim"),
-        "value_dim": config.whole("linear_value_head_dim"),
-        "convolution": config.whole("linear_conv_kernel_dim"),
-        "state_format": "fp32",
-        "chunk": 64,
-        "source": "fla",
-        "status": "assumed",
-        "note": "format and chunk are those of public kernels, not of the model (range 32 to 128)",
-    }
-
-
-def _experts(*names: str, width: str | None = "moe_intermediate_size") -> Reader:
-    """Experts, whose number is under the first of these names that is there."""
-
-    def read(config: Config, fields: Fields) -> None:
-        present = [key for key in names if config.value(key) is not None]
-        fields["experts"] = config.whole(present[0] if present else names[0], least=2)
-        fields["top_k"] = config.whole("num_experts_per_tok")
-        if fields["top_k"] > fields["experts"]:
-            rule = f"must be at most the number of experts ({fields['experts']})"
-            config.complain("num_experts_per_tok", rule, fields["top_k"])
-        fields["expert_width"] = fields["ffn_width"] if width is None else config.whole(width)
-
-    return read
-
-
-def _dense_layers_of_qwen(config: Config, fields: Fields) -> None:
-    """Layers without experts: listed, or all but each n-th."""
-    if config.whole("decoder_sparse_step", default=1) != 1:
-        cannot(config, "decoder_sparse_step", "must be 1", "that each n-th layer has experts")
-    dense = config.wholes("mlp_only_layers")
-    if set(dense) != set(range(len(dense))):
-        cannot(config, "mlp_only_layers", "must be the first layers", "that other layers than the first are dense")
-    if dense:
-        fields["dense_layers"] = len(dense)
-
-
-def _shared_expert_of_qwen(config: Config, fields: Fields) -> None:
-    """One shared expert with a gate and a width of its own."""
-    fields |= {
-        "shared_experts": 1,
-        "shared_gate": True,
-        "shared_width": config.whole("shared_expert_intermediate_size"),
-    }
-
-
-def _experts_of_deepseek(config: Config, fields: Fields) -> None:
-    """Dense layers first, then routed experts and shared ones of the same width."""
-    dense = config.whole("first_k_dense_replace", default=0, least=0)
-    if dense:
-        fields["dense_layers"] = dense
-    if config.whole("moe_layer_freq", default=1) != 1:
-        cannot(config, "moe_layer_freq", "must be 1", "that each n-th layer has experts")
-    if config.has("n_shared_experts"):
-        fields["shared_experts"] = config.whole("n_shared_experts", least=0)
-
-
-def _latent_attention(config: Config, fields: Fields) -> None:
-    """Keys and values of all heads from one latent vector."""
-    latent = {
-        "kv_rank": config.whole("kv_lora_rank"),
-        "nope_dim": config.whole("qk_nope_head_dim"),
-        "rope_dim": config.whole("qk_rope_head_dim"),
-        "value_dim": config.whole("v_head_dim"),
-    }
-    config.has("qk_head_dim")
-    if config.tree.get("q_lora_rank", 0) is not None:
-        latent["query_rank"] = config.whole("q_lora_rank")
-    config.has("q_lora_rank")
-    fields |= {"latent": latent, "head_dim": latent["nope_dim"] + latent["rope_dim"], "kv_heads": fields["heads"]}
 
 
 _LLAMA: Final = {
@@ -249,63 +94,63 @@ _DEEPSEEK_IGNORED: Final = words(
 )
 
 DECODERS: Final[Mapping[str, Family]] = {
-    "llama": Family(_LLAMA, (_biases,)),
-    "internlm2": Family(_LLAMA, (_biases_of_internlm,)),
+    "llama": Family(_LLAMA, (biases,)),
+    "internlm2": Family(_LLAMA, (biases_of_internlm,)),
     "minicpm": Family(
-        {**_LLAMA, "tie_word_embeddings": True}, (_biases,),
+        {**_LLAMA, "tie_word_embeddings": True}, (biases,),
         ignored=words("scale_emb scale_depth dim_model_base"),
     ),
-    "mistral": Family({**_MIXTRAL, "sliding_window": 4096}, (_window_everywhere,)),
-    "mixtral": Family(_MIXTRAL, (_window_everywhere, _experts("num_local_experts", width=None))),
+    "mistral": Family({**_MIXTRAL, "sliding_window": 4096}, (window_everywhere,)),
+    "mixtral": Family(_MIXTRAL, (window_everywhere, experts("num_local_experts", width=None))),
     "phi3": Family(
         {**_LLAMA, "vocab_size": 32064, "hidden_size": 3072, "intermediate_size": 8192},
-        (_biases, _partial_rope, _window_everywhere),
+        (biases, partial_rope, window_everywhere),
     ),
-    "qwen2": Family(_QWEN2, (_window_of_qwen,), {"qkv_bias": True}, words("use_mrope")),
-    "qwen3": Family({**_QWEN2, "head_dim": 128}, (_biases, _window_of_qwen), {"head_norm": True}),
+    "qwen2": Family(_QWEN2, (window_of_qwen,), {"qkv_bias": True}, words("use_mrope")),
+    "qwen3": Family({**_QWEN2, "head_dim": 128}, (biases, window_of_qwen), {"head_norm": True}),
     "qwen2_moe": Family(
         {**_QWEN_MOE, "intermediate_size": 5632, "num_attention_heads": 16, "num_key_value_heads": 16},
-        (_window_of_qwen, _experts("num_experts"), _dense_layers_of_qwen, _shared_expert_of_qwen),
+        (window_of_qwen, experts("num_experts"), dense_layers_of_qwen, shared_expert_of_qwen),
         {"qkv_bias": True}, words("qkv_bias"),
     ),
     "qwen3_moe": Family(
         {**_QWEN_MOE, "intermediate_size": 6144, "num_key_value_heads": 4, "head_dim": 128},
-        (_biases, _window_of_qwen, _experts("num_experts", "num_local_experts"), _dense_layers_of_qwen),
+        (biases, window_of_qwen, experts("num_experts", "num_local_experts"), dense_layers_of_qwen),
         {"head_norm": True},
     ),
     "qwen3_next": Family(
         _QWEN_NEXT,
-        (_biases, _partial_rope, _linear_attention, _experts("num_experts"), _dense_layers_of_qwen,
-         _shared_expert_of_qwen),
+        (biases, partial_rope, linear_attention, experts("num_experts"), dense_layers_of_qwen,
+         shared_expert_of_qwen),
         {"output_gate": True, "head_norm": True}, words("use_sliding_window"),
     ),
     "olmoe": Family(
         {**_LLAMA, "vocab_size": 50304, "hidden_size": 2048, "intermediate_size": 2048, "num_hidden_layers": 16,
          "num_attention_heads": 16, "num_key_value_heads": 16},
-        (_biases, _experts("num_experts", width=None)),
+        (biases, experts("num_experts", width=None)),
         {"head_norm": True, "head_norm_width": "all heads"}, words("clip_qkv"),
     ),
-    "gemma": Family(_GEMMA, (_biases,), ignored=_BIDIRECTIONAL),
-    "gemma2": Family(_GEMMA2, (_biases, _windows_in_turn), {"output_norms": True},
+    "gemma": Family(_GEMMA, (biases,), ignored=_BIDIRECTIONAL),
+    "gemma2": Family(_GEMMA2, (biases, windows_in_turn), {"output_norms": True},
                      _BIDIRECTIONAL | words("cache_implementation")),
     "gemma3_text": Family(
-        {**_GEMMA2, "vocab_size": 262208, "sliding_window_pattern": 6}, (_biases, _windows_in_turn),
+        {**_GEMMA2, "vocab_size": 262208, "sliding_window_pattern": 6}, (biases, windows_in_turn),
         {"output_norms": True, "head_norm": True}, _BIDIRECTIONAL | words("cache_implementation"),
     ),
     "deepseek_v2": Family(
         {**_DEEPSEEK, "moe_intermediate_size": 1407},
-        (_biases, _latent_attention, _experts("n_routed_experts"), _experts_of_deepseek), ignored=_DEEPSEEK_IGNORED,
+        (biases, latent_attention, experts("n_routed_experts"), experts_of_deepseek), ignored=_DEEPSEEK_IGNORED,
     ),
     "deepseek_v3": Family(
         {**_DEEPSEEK, "vocab_size": 129280, "hidden_size": 7168, "intermediate_size": 18432, "num_hidden_layers": 61,
          "num_attention_heads": 128, "moe_intermediate_size": 2048},
-        (_biases, _latent_attention, _experts("n_routed_experts"), _experts_of_deepseek), ignored=_DEEPSEEK_IGNORED,
+        (biases, latent_attention, experts("n_routed_experts"), experts_of_deepseek), ignored=_DEEPSEEK_IGNORED,
     ),
     "gpt_oss": Family(
         {**_LLAMA, "vocab_size": 201088, "hidden_size": 2880, "intermediate_size": 2880, "num_hidden_layers": 36,
          "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "attention_bias": True,
          "sliding_window": 128, "sliding_window_pattern": 2},
-        (_biases, _windows_in_turn, _experts("num_local_experts", width=None)),
+        (biases, windows_in_turn, experts("num_local_experts", width=None)),
         {"attention_sinks": True, "ffn_bias": True},
         words("swiglu_limit swiglu_alpha experts_per_token initial_context_length"),
     ),
@@ -325,7 +170,7 @@ def decoder_fields(config: Config, family: Family) -> Fields:
         rule = f"must be a multiple of num_attention_heads ({heads}) where there is no head_dim"
         config.complain("hidden_size", rule, fields["hidden"])
     fields["head_dim"] = config.whole("head_dim", default=max(1, fields["hidden"] // heads))
-    config.has("hidden_act")  # Gemma has both
+    config.mark("hidden_act")  # Gemma has both
     key = "hidden_activation" if config.has("hidden_activation") else "hidden_act"
     activation = config.text(key)
     if activation not in _ACTIVATIONS:

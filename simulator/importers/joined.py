@@ -112,7 +112,7 @@ def text_part(config: Config, family: JoinedFamily) -> tuple[Config, str]:
 def vision_part(config: Config, family: JoinedFamily) -> tuple[Config, str]:
     """The tower's part of a configuration, and its family."""
     part = config.part("vision_config")
-    part.read.add((*part.path, "model_type"))
+    part.mark("model_type")
     return part, family.vision or _known(part, TOWERS)
 
 

@@ -7,9 +7,10 @@ from typing import Final
 
 from simulator.errors import SpecError, nearest
 from simulator.importers.config import Config
-from simulator.importers.decoders import DECODERS, SIZES, Fields, decoder_fields
+from simulator.importers.decoders import DECODERS, SIZES, decoder_fields
 from simulator.importers.ignored import ANY, TOWER, words
 from simulator.importers.joined import JOINED, JoinedFamily, text_part, vision_part
+from simulator.importers.readers import Fields
 from simulator.importers.towers import TOWERS, Tower
 
 _INSIDE: Final = {"siglip": "siglip_vision_model", "clip": "clip_vision_model"}
