@@ -39,7 +39,7 @@ def _merged_already(_config: Config, _tower: Tower, _text: Fields) -> None:
 def _two_matrices(config: Config, tower: Tower, text: Fields) -> None:
     """Every patch through two matrices of the decoder's width; the last layers may be left out."""
     chosen = config.text("vision_feature_select_strategy", default="default")
-    if chosen != "default":
+    if chosen != "default" and tower.fields.get("extra_tokens"):
         hint = "a workload cannot hand on the class token yet"
         config.complain("vision_feature_select_strategy", "must be default", chosen, hint)
     layer = config.value("vision_feature_layer")

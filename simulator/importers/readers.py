@@ -107,9 +107,12 @@ def linear_attention(config: Config, fields: Fields) -> None:
     kinds = config.texts("layer_types")
     step = config.whole("full_attention_interval", default=4)
     _set_kinds(config, fields, kinds or _in_turn("linear_attention", step, fields["layers"]), _DELTA_NET)
+    key_heads, value_heads = config.whole("linear_num_key_heads"), config.whole("linear_num_value_heads")
+    if value_heads % key_heads:
+        config.complain("linear_num_key_heads", f"must divide linear_num_value_heads ({value_heads})", key_heads)
     fields["linear"] = {
-        "key_heads": config.whole("linear_num_key_heads"),
-        "value_heads": config.whole("linear_num_value_heads"),
+        "key_heads": key_heads,
+        "value_heads": value_heads,
         "key_dim": config.whole("linear_key_head_dim"),
         "value_dim": config.whole("linear_value_head_dim"),
         "convolution": config.whole("linear_conv_kernel_dim"),

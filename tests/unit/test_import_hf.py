@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from simulator.catalog import load_workload
 from simulator.errors import SpecError
@@ -250,6 +254,24 @@ def test_a_quantisation_chooses_the_precision_or_is_reported(
 def test_other_groups_than_those_of_the_precision_are_reported(tmp_path: Path) -> None:
     tree = public("llama3.2-1b", quantization_config={"quant_method": "awq", "bits": 4, "group_size": 64})
     assert "with groups of 128 instead of 64" in imported(tree, tmp_path / "model").remarks[0]
+
+
+JUNK = [None, True, 0, -1, 3, 10**30, 1.5, "x", [], [1], {}, {"a": 1}, ["full_attention"]]
+
+
+@given(choice=st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_a_changed_configuration_is_a_workload_or_an_error_that_names_the_file(choice: Random) -> None:
+    tree = json.loads(choice.choice(sorted(PUBLIC.glob("*.json"))).read_text())
+    part = choice.choice([tree, *(value for value in tree.values() if isinstance(value, dict) and value)])
+    part[choice.choice(sorted(part))] = choice.choice(JUNK)
+    with TemporaryDirectory() as folder:
+        try:
+            found = imported(tree, Path(folder))
+        except SpecError as error:
+            assert "config.json" in str(error)
+        else:
+            assert found.workload.pipeline
 
 
 def test_the_name_is_that_of_the_repository_of_a_download(tmp_path: Path) -> None:
