@@ -27,7 +27,7 @@ def write_workload(workload: Workload, path: str | os.PathLike[str], *, remarks:
 def workload_text(workload: Workload, *, remarks: tuple[str, ...] = ()) -> str:
     """The text of the file: one line per size, one per phase."""
     comments = [f"# {remark}\n" for remark in remarks]
-    tree = workload.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    tree = workload.model_dump(exclude_none=True, exclude_defaults=True)
     return "".join([*comments, *_lines(tree)])
 
 
@@ -36,7 +36,7 @@ def _lines(tree: Mapping[str, Any], indent: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             yield from ("\n" * (not indent), f"{indent}{key}:\n")
             yield from _lines(value, indent + "  ")
-        elif isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
             yield from ("\n" * (not indent), f"{indent}{key}:\n")
             yield from (f"{indent}  - {_flow(item)}\n" for item in value)
         else:
@@ -49,7 +49,7 @@ def _flow(value: object, *, is_nested: bool = True) -> str:
         first = [key for key in value if key == "phase"]  # what the rest is about
         fields = (f"{key}: {_flow(value[key])}" for key in [*first, *(key for key in value if key not in first)])
         return f"{{{', '.join(fields)}}}"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(_flow(item) for item in value)}]"
     if isinstance(value, str) and (_PLAIN_NESTED if is_nested else _PLAIN).fullmatch(value) and value not in _WORDS:
         return value
