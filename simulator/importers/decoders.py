@@ -124,6 +124,12 @@ DECODERS: Final[Mapping[str, Family]] = {
          shared_expert_of_qwen),
         {"output_gate": True, "head_norm": True}, words("use_sliding_window"),
     ),
+    "qwen3_5_text": Family(
+        {**_QWEN_NEXT, "vocab_size": 248320, "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 32,
+         "num_key_value_heads": 4},
+        (biases, partial_rope, linear_attention), {"output_gate": True, "head_norm": True},
+        words("mtp_num_hidden_layers mtp_use_dedicated_embeddings"),
+    ),
     "olmoe": Family(
         {**_LLAMA, "vocab_size": 50304, "hidden_size": 2048, "intermediate_size": 2048, "num_hidden_layers": 16,
          "num_attention_heads": 16, "num_key_value_heads": 16},

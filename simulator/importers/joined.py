@@ -95,6 +95,9 @@ JOINED: Final[Mapping[str, JoinedFamily]] = {
     "qwen2_vl": JoinedFamily(_merged_already, "qwen2", "qwen2_vl_vision", ignored=_TOKENS),
     "qwen2_5_vl": JoinedFamily(_merged_already, "qwen2", "qwen2_5_vl_vision", ignored=_TOKENS),
     "qwen3_vl": JoinedFamily(_merged_already, "qwen3", "qwen3_vl_vision", ignored=_TOKENS),
+    "qwen3_5": JoinedFamily(
+        _merged_already, "qwen3_5_text", "qwen3_5_vision", ignored=_TOKENS | words("language_model_only")
+    ),
     "llava": JoinedFamily(_two_matrices, ignored=_TOKENS | words("vocab_size")),
     "internvl": JoinedFamily(_pixel_shuffle, ignored=_TOKENS | words("vision_feature_select_strategy")),
     "internvl_chat": JoinedFamily(_pixel_shuffle, text_key="llm_config", ignored=_TILES),

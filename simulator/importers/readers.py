@@ -36,6 +36,7 @@ def biases_of_internlm(config: Config, fields: Fields) -> None:
 def partial_rope(config: Config, fields: Fields) -> None:
     """A share of every head that is rotated."""
     key = "partial_rotary_factor"
+    config.mark(key)
     share = (config.part("rope_parameters") if config.has("rope_parameters") else config).value(key)
     share = config.value(key) if share is None else share
     if share is None:
@@ -110,6 +111,9 @@ def linear_attention(config: Config, fields: Fields) -> None:
     key_heads, value_heads = config.whole("linear_num_key_heads"), config.whole("linear_num_value_heads")
     if value_heads % key_heads:
         config.complain("linear_num_key_heads", f"must divide linear_num_value_heads ({value_heads})", key_heads)
+    for key, usual in (("attn_output_gate", True), ("output_gate_type", "swish"), ("mamba_ssm_dtype", "float32")):
+        if config.has(key) and config.value(key) != usual:
+            config.complain(key, f"must be {str(usual).lower()}", config.value(key))
     fields["linear"] = {
         "key_heads": key_heads,
         "value_heads": value_heads,

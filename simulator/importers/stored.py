@@ -94,7 +94,8 @@ def _no_parameter(workload: Workload, tensor: StoredTensor) -> str | None:
     if decoder.tied_head and name.endswith("lm_head.weight"):
         return "a copy of the embedding as head"
     layer = name.partition("layers.")[2].partition(".")[0]
-    if name.startswith("model.layers.") and layer.isdecimal() and int(layer) >= decoder.layers:
+    is_beyond = name.startswith("model.layers.") and layer.isdecimal() and int(layer) >= decoder.layers
+    if is_beyond or name.startswith("mtp."):
         return "layers beyond the last one, for predicting further tokens"
     return None
 

@@ -131,11 +131,15 @@ def _qwen2_5(config: Config) -> Tower:
 
 
 def _qwen3(config: Config) -> Tower:
-    return _qwen(config, "hidden_size", {
-        "ffn_width": config.whole("intermediate_size"), "output_width": config.whole("out_hidden_size"),
+    fields: Fields = {
+        "ffn_width": config.whole("intermediate_size"),
+        "output_width": config.whole("out_hidden_size"),
         "position_embeddings": config.whole("num_position_embeddings"),
-        "extra_mergers": len(config.wholes("deepstack_visual_indexes")), "extra_merger_norm": "token",
-    })  # fmt: skip
+    }
+    taps = config.wholes("deepstack_visual_indexes")
+    if taps:
+        fields |= {"extra_mergers": len(taps), "extra_merger_norm": "token"}
+    return _qwen(config, "hidden_size", fields)
 
 
 _VIT: Final = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
@@ -163,6 +167,11 @@ TOWERS: Final[Mapping[str, tuple[Callable[[Config], Tower], Mapping[str, Any]]]]
         _qwen3,
         {**_QWEN_VIT, "depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "patch_size": 16,
          "out_hidden_size": 3584, "num_position_embeddings": 2304, "deepstack_visual_indexes": [8, 16, 24]},
+    ),
+    "qwen3_5_vision": (
+        _qwen3,
+        {**_QWEN_VIT, "depth": 27, "hidden_size": 1152, "intermediate_size": 4304, "patch_size": 16,
+         "out_hidden_size": 3584, "num_position_embeddings": 2304},
     ),
 }  # fmt: skip
 """Towers by `model_type`: how each is read, and what its configuration may leave out inside a larger model."""

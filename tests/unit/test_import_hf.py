@@ -37,6 +37,8 @@ TOTALS = [
     ("qwen1.5-moe-a2.7b", 14_315_784_192, 0),
     ("qwen3-30b-a3b", 30_532_122_624, 0),
     ("qwen3-next-80b-a3b", 79_674_391_296, 0),
+    # the layer that predicts a second token: full attention with a gate, FFN, the matrix that joins both, five norms
+    ("qwen3.5-27b", 27_781_427_952, 5120 * (2 * 6144 + 2 * 1024 + 6144 + 3 * 17408 + 2 * 5120 + 5) + 2 * 256),
     ("deepseek-v2-lite", 15_706_484_224, 0),
     ("deepseek-v3", 671_026_419_200, 58 * 256),  # a bias per expert that steers the router, in 58 sparse layers
     ("gpt-oss-20b", 20_914_757_184, 0),
