@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -114,12 +115,47 @@ class Speculation(Spec):
         return float((1 - self.acceptance ** (self.draft_tokens + 1)) / (1 - self.acceptance))
 
 
+class TokenCounts(Spec):
+    """How many tokens are decoded, drawn for each frame of a stream: a log-normal distribution (a chain of thought)."""
+
+    median: int = Field(gt=0)
+    """Half of the frames decode no more."""
+    p90: int = Field(gt=0)
+    """Nine of ten decode no more."""
+    most: int = Field(gt=0, le=MOST_STEPS)
+    """Where a frame is cut off."""
+    source: str = Field(min_length=1)
+    """Where they were read: an id of docs/sources.md."""
+    status: Status
+    """How far they can be trusted."""
+    note: str | None = None
+    """Cautions."""
+
+    @model_validator(mode="after")
+    def _grow(self) -> TokenCounts:
+        if not self.median <= self.p90 <= self.most:
+            raise ValueError(f"p90: must be from median ({self.median}) to most ({self.most}), got {self.p90}")
+        return self
+
+    def quantile(self, share: float) -> int:
+        """The number that so large a share of the frames does not exceed, rounded up.
+
+        Formula:  median (p90 / median)^(z(share) / z(0.9)), z the quantile of the standard normal distribution
+        Source:   definition of a log-normal distribution with these two quantiles
+        """
+        standard = NormalDist()
+        growth: float = (self.p90 / self.median) ** (standard.inv_cdf(share) / standard.inv_cdf(0.9))
+        return max(1, min(self.most, math.ceil(self.median * growth)))
+
+
 class DecodePhase(_Phase):
     """Tokens one by one: step t (from 1) attends to the prompt and to t tokens. Or several in each pass."""
 
     phase: Literal["decode"]
     tokens: int = Field(gt=0, le=MOST_STEPS)
-    """Decoded tokens."""
+    """Decoded tokens; in a single run also where streams draw their number."""
+    counts: TokenCounts | None = None
+    """Where the numbers of a stream's frames are drawn from; None if every frame decodes `tokens`."""
     tokens_per_pass: int = Field(gt=0, default=1)
     """Tokens that are decoded together and see each other (parallel decoding of action tokens, block diffusion)."""
     speculation: Speculation | None = None
