@@ -145,7 +145,8 @@ def test_parameters_of_a_model_that_sees_are_counted_by_component(folder: Path) 
     write(folder / "model.safetensors", {
         "vision_tower.vision_model.embeddings.class_embedding": ("BF16", [4]),
         "model.multi_modal_projector.linear_1.weight": ("BF16", [8, 4]),
-        "language_model.model.norm.weight": ("BF16", [8]), "model.language_model.embed_tokens.weight": ("BF16", [10, 8]),
+        "language_model.model.norm.weight": ("BF16", [8]),
+        "model.language_model.embed_tokens.weight": ("BF16", [10, 8]),
     })  # fmt: skip
     assert comparison(folder).stored == {"vision": 4 + 32, "decoder": 8 + 80}
 
