@@ -21,7 +21,7 @@ def import_group() -> None:
     """Turn a model that others publish into a workload."""
 
 
-@import_group.command("hf")
+@import_group.command("hf", short_help="From the configuration of a Hugging Face model.")
 @click.argument("path", metavar="DIR|config.json", type=FILE)
 @click.option("--name", metavar="NAME", help="Name of the workload; without it that of the file or the folder.")
 @click.option("--out", "out_path", metavar="FILE", type=FILE, help="Write the workload here instead of to stdout.")
