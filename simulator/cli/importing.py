@@ -80,7 +80,7 @@ def _sides(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and len(text) < 20 and int(width) and int(height)):
+    if not all(side.isdecimal() and len(side) < 6 and int(side) for side in (width, height)):
         raise click.BadParameter(f"must be WIDTHxHEIGHT, such as 576x320, got {text}", param_hint="--image-size")
     return int(height), int(width)
 

@@ -51,7 +51,7 @@ class Imported:
     def provenance(self) -> tuple[str, ...]:
         """What stands above the workload in its file."""
         lines = [f"Imported from {self.origin}.", *self.remarks]
-        lines += [f"{key}: left out there, {value} as in all of its class" for key, value in self.filled.items()]
+        lines += [f"{key}: left out there, {value} as its class has it" for key, value in self.filled.items()]
         lines += [f"{key}: not known, and left out" for key in self.unknown]
         if self.comparison is not None:
             lines.append(f"Stored weights: {self.comparison.verdict}.")

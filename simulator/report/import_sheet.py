@@ -33,7 +33,7 @@ def import_sheet(imported: Imported, width: int = WIDTH) -> str:
         parts.append(_listed("Decided", imported.remarks))
     if imported.filled:
         words = (f"{key}: {value}" for key, value in imported.filled.items())
-        parts.append(_listed("Left out there, taken as its class does", words))
+        parts.append(_listed("Left out there, and taken as its class has it", words))
     if imported.unknown:
         parts.append(_listed("Keys that nobody knows; they may have a cost that the workload lacks", imported.unknown))
     return rendered(parts, width)

@@ -290,6 +290,14 @@ def test_a_tower_must_hand_on_the_width_of_its_decoder(tmp_path: Path) -> None:
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4"),
         ({"quant_method": "mxfp4"}, "mxfp4"),
         ({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"}, "nvfp4"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "format": "pack-quantized",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 128}}},
+            },
+            "w4a16",
+        ),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bf16"),
     ],
 )
@@ -299,6 +307,13 @@ def test_a_quantisation_chooses_the_precision_or_is_reported(
     found = imported(public("llama3.2-1b", quantization_config=quantised), tmp_path / "model")
     assert {phase.precision for phase in found.workload.pipeline} == {precision}
     assert any(remark.startswith(f"quantization_config: {quantised['quant_method']}") for remark in found.remarks)
+
+
+def test_a_precision_that_was_asked_for_takes_the_place_of_that_of_the_file(tmp_path: Path) -> None:
+    tree = public("llama3.2-1b", quantization_config={"quant_method": "fp8"})
+    found = imported(tree, tmp_path / "model", precision="nvfp4")
+    assert {phase.precision for phase in found.workload.pipeline} == {"nvfp4"}
+    assert found.remarks == ("precision: nvfp4 was asked for, the file has fp8",)
 
 
 def test_other_groups_than_those_of_the_precision_are_reported(tmp_path: Path) -> None:
