@@ -26,17 +26,24 @@ def import_sheet(imported: Imported, width: int = WIDTH) -> str:
         ("weights", f"{format_quantity(counts['weight_bytes'], 'B')} in {_precisions(imported)}"),
     ]
     if counts["kv_bytes_per_token"]:
-        facts.append(("KV cache", f"{counts['kv_bytes_per_token']:,} B per token, of 16 bits each"))
+        facts.append(("KV cache", _cache_words(imported, counts["kv_bytes_per_token"])))
     facts += _stored(imported)
     parts: list[RenderableType] = [heading_line(workload.name, workload.title), pairs(facts)]
     if imported.remarks:
         parts.append(_listed("Decided", imported.remarks))
     if imported.filled:
         words = (f"{key}: {value}" for key, value in imported.filled.items())
-        parts.append(_listed(f"Left out there, taken as in all of {imported.family}", words))
+        parts.append(_listed("Left out there, and taken as its class has it", words))
     if imported.unknown:
         parts.append(_listed("Keys that nobody knows; they may have a cost that the workload lacks", imported.unknown))
     return rendered(parts, width)
+
+
+def _cache_words(imported: Imported, token_bytes: int) -> str:
+    decoder = imported.workload.decoder
+    window = decoder.attention_window if decoder is not None else None
+    limit = "" if window is None else f"; layers with a window keep {window:,} tokens"
+    return f"{token_bytes:,} B per token, of 16 bits each{limit}"
 
 
 def _precisions(imported: Imported) -> str:
