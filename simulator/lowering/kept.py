@@ -149,9 +149,9 @@ def _matrix_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints |
 
 
 def _operators(phase: PhaseGraph, kind: Ints | None) -> Iterator[tuple[Operator, Size]]:
-    """Every operator of a step with its repetitions, in a family one per kind (shape: kinds, 1)."""
+    """Every operator of a step with the copies of its weights, in a family one per kind (shape: kinds, 1)."""
     for block in phase.blocks:
-        repeats = block.repeats
+        repeats = block.copies
         if kind is not None and isinstance(repeats, np.ndarray):
             of_kind = np.zeros(int(kind.max()) + 1, dtype=np.int64)
             of_kind[kind] = repeats

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from simulator.graph import ExpertMatMul
-from simulator.lowering import Stage, context_tokens, stages_of
+from simulator.lowering import Stage, context_tokens, expert_counts, stages_of
+from simulator.lowering.experts import ExpertTraffic
 from simulator.lowering.kept import cache_bytes
 from simulator.simulation.setup import Setup
 from simulator.simulation.to_program import demands_of
@@ -58,19 +60,16 @@ def kept_on_chip(setup: Setup) -> KeptOnChip | None:
 
 
 def _experts(stage: Stage) -> tuple[float, float]:
-    """Shares of the experts of a phase that are found on the chip, and that are rightly fetched early.
-
-    Formula:  early = hit rate * min(touched - found, top_k), as `lowering.experts` takes it
-    """
+    """Shares of the experts of a phase that are found on the chip, and that are rightly fetched early."""
     matrix = next((operator for operator, _ in stage.phase.operators() if isinstance(operator, ExpertMatMul)), None)
     if matrix is None:
         return 0.0, 0.0
-    touched, found = np.asarray(matrix.touched), np.zeros(1, dtype=np.int64)
-    if stage.experts is not None:
-        kind = stage.experts.kind
-        touched, found = stage.experts.touched[kind, 0], stage.experts.cached[kind, 0]
-    unit = stage.platform.chip.routing
-    hit_rate = unit.prefetch.hit_rate.value if unit and unit.prefetch else 0.0
-    early = hit_rate * np.minimum(touched - found, matrix.top_k)
-    uses = float(np.sum(touched))
-    return float(np.sum(found)) / uses, float(np.sum(early)) / uses
+    counts, kinds = expert_counts(matrix, stage.experts, stage.platform), stage.experts
+    uses = _sum(counts.touched, kinds)
+    return _sum(counts.cached, kinds) / uses, _sum(counts.hit_rate * counts.named, kinds) / uses
+
+
+def _sum(count: npt.ArrayLike, kinds: ExpertTraffic | None) -> float:
+    """A count of the layers and steps of each kind, summed over all of them."""
+    each = np.asarray(count)
+    return float(np.sum(each if kinds is None else np.broadcast_to(each, kinds.touched.shape)[kinds.kind, 0]))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from simulator.catalog import Catalog
 from simulator.chip import Chip
 from simulator.errors import SpecError
@@ -22,7 +24,7 @@ from simulator.technology import Technology
 from simulator.terms import PhaseName
 from simulator.units import seconds_to_ticks
 from simulator.workload import Workload
-from simulator.workload.spec import MOST_STEPS
+from simulator.workload.phases import MOST_STEPS
 
 PrecisionChoice = str | Mapping[PhaseName, str] | None
 """One precision for the decoder's phases, or one per phase; None keeps those of the workload."""
@@ -187,7 +189,11 @@ def configure(
         update: dict[str, object] = {"precision": precisions.get(phase.name, phase.precision)}
         if phase.name in tokens:
             update["tokens"] = tokens[phase.name]
-        pipeline.append(phase.model_copy(update=update))
+        try:
+            pipeline.append(type(phase).model_validate({**phase.model_dump(), **update}))
+        except ValidationError as error:  # such as a chunk that no longer divides the tokens
+            told = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise SpecError(f"token count of {phase.name}: {told}") from None
     return workload.model_copy(update={"pipeline": tuple(pipeline)})
 
 

@@ -26,7 +26,7 @@ from simulator.metrics.latency import release_latency
 from simulator.precision import precision
 from simulator.simulation.setup import configure
 from simulator.workload import Workload
-from simulator.workload.spec import ActionPhase, VisionPhase
+from simulator.workload.phases import ActionPhase, VisionPhase
 from tests.property.test_lowering_laws import ONCE, Case, cases
 from tests.property.test_variants import Space, spaces
 from tests.unit.test_emit import NS, chip, kernel, number, program, runtime
