@@ -15,14 +15,27 @@ import pytest
 from simulator import load_workload
 from simulator.catalog import load_chip, load_runtime
 from simulator.errors import SpecError
-from simulator.graph import Attention, Block, CacheWrite, DeltaRule, MatMul, Operator, ShortConvolution, build_graph
+from simulator.graph import (
+    Attention,
+    Block,
+    CacheWrite,
+    DeltaRule,
+    ExpertMatMul,
+    MatMul,
+    Operator,
+    ShortConvolution,
+    build_graph,
+)
 from simulator.graph.decoder import cached_elements, decoder_blocks, kv_elements_per_token
-from simulator.lowering import Demand, Platform
+from simulator.lowering import Demand, Platform, lower
 from simulator.lowering.capacity import dram_needs
+from simulator.lowering.experts import reserved_expert_bytes
 from simulator.lowering.kernel import KernelWork, kernel_work
+from simulator.lowering.quantise import Quantise, with_quantisation
 from simulator.precision import precision
 from simulator.simulation.setup import configure
 from simulator.workload import Decoder
+from tests.property.test_lowering_laws import ONCE
 
 
 def decoder(**sizes: Any) -> Decoder:
@@ -285,6 +298,52 @@ def test_only_a_part_of_a_head_may_be_rotated_and_queries_may_bring_a_gate() -> 
     assert layer["rope"].input_elements == 2 * (16 + 2) * 64
     assert layer["q"].parameters == 2048 * 2 * 16 * 256
     assert layer["output_gate"].input_elements == 2 * 2 * 16 * 256
+
+
+def test_products_per_head_take_as_long_as_as_many_experts_of_one_row() -> None:
+    """16 matrices [128, 512], each times a row of its own, on a chip with wide tiles and on one with narrow ones."""
+    grouped = operators("deepseek-v2-lite", prompt=9, num_steps=1)["queries_to_latent"]
+    experts = ExpertMatMul("e", (), rows=1, inputs=128, outputs=512, experts=16, top_k=16, touched=16, gathers=False)
+    for chip, body in (("thor-t5000", "nvfp4"), ("hypo-decode", "w4a16"), ("hypo-decode", "fp16")):
+        platform = Platform(load_chip(chip), load_runtime("ideal"))
+        one, other = (kernel_work([each], platform=platform, body=precision(body)) for each in (grouped, experts))
+        for cycles in ("matrix_cycles", "vector_cycles", "conversion_cycles"):
+            assert getattr(one, cycles) == getattr(other, cycles)
+        assert one.matrix_cycles + one.vector_cycles > 0
+
+
+def test_all_rows_of_all_heads_are_quantised_before_their_products() -> None:
+    chip, runtime = load_chip("thor-t5000"), load_runtime("tensorrt-edge-llm")
+    platform = Platform(chip, runtime.with_values({"kernels.nvfp4.quantises": "before_each"}))
+    blocks = decoder_blocks(decoder(**MODELS["deepseek-v2-lite"][1]), rows=1, prompt=9, num_steps=1)
+    graph = with_quantisation(blocks[1].graph, platform, precision("nvfp4"))
+    added = {each.name: each.output_elements for each in graph.operators if isinstance(each, Quantise)}
+    assert added["quantise_queries_to_latent"] == 16 * 128
+    assert added["quantise_values_from_latent"] == 16 * 512
+
+
+def test_experts_that_are_fetched_early_take_the_room_of_one_layer_however_many_blocks_there_are() -> None:
+    """gpt-oss-20b: three matrices [2880, 2880] in NVFP4 (9/16 B) and their biases, 4 experts of each layer ahead."""
+    platform = Platform(load_chip("hypo-moe"), load_runtime("tensorrt-edge-llm"))
+    workload = configure(load_workload("gpt-oss-20b"), precision="nvfp4", prompt_tokens=8, decode_tokens=1)
+    expert_bytes = 3 * (2880 * 2880 * 9 // 16 + 2880 * 2)
+    reserved = reserved_expert_bytes(build_graph(workload).phases, platform, has_trace=False)
+    assert reserved == (platform.layers_ahead + 1) * 4 * expert_bytes
+
+
+def test_each_layer_reads_the_experts_that_the_trace_says_and_the_dense_one_none() -> None:
+    """DeepSeek-V2-Lite, 40 tokens: what layer n loads for its last matrices is told by row n - 1 of the trace."""
+    workload = configure(load_workload("deepseek-v2-lite"), precision="fp16", prompt_tokens=40, decode_tokens=1)
+    graph = build_graph(workload)
+    assert graph.trace is not None
+    assert graph.trace.num_layers == 26
+    program = lower([Demand(graph)], Platform(load_chip("h200"), load_runtime("ideal")), ONCE)
+    tasks, labels = program.tasks, program.labels
+    is_down = tasks.operation == labels.operations.index("prefill.down")
+    loaded = [int(tasks.size_bytes[is_down & (tasks.layer == layer)].sum()) for layer in range(27)]
+    touched = [len(np.unique(graph.trace.picks[layer, :40])) for layer in range(26)]
+    assert len(set(touched)) > 2  # else any layer could stand for another
+    assert loaded == [10944 * 2048 * 2, *(count * 1408 * 2048 * 2 for count in touched)]
 
 
 # linear attention ----------------------------------------------------------------------------------------------------
