@@ -97,6 +97,20 @@ PRECISIONS: dict[str, Precision] = {
 }
 
 
+def precision_choice(text: str) -> str | dict[str, str] | None:
+    """A precision, or one by phase from "vision=fp8,action=fp8"; None for no text.
+
+    Raises:
+        SpecError: when a phase or a precision is missing.
+    """
+    if "=" not in text:
+        return text or None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(phase.strip() and name.strip() for phase, _, name in pairs):
+        raise SpecError(f'precision: must be P or PHASE=P,PHASE=P, got "{text}"')
+    return {phase.strip(): name.strip() for phase, _, name in pairs}
+
+
 def precision(name: str) -> Precision:
     """The precision of that name.
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from simulator.precision import precision_choice
 from simulator.report.sheet_parts import WIDTH, new_table, rendered
 from simulator.units import format_quantity
+from simulator.validation.rows import MeasuredRow
 from simulator.validation.validate import ValidatedRow, summary
 
 
@@ -39,11 +41,19 @@ def _table(runtime: str, validated: Sequence[ValidatedRow], width: int) -> Table
     for item in validated:
         row = item.row
         table.add_row(
-            row.chip, row.workload, row.precision, row.phase, str(row.tokens),
+            row.chip, row.workload, _precision(row), row.phase, "" if row.tokens is None else str(row.tokens),
             format_quantity(row.measured_s, "s"), format_quantity(item.simulated_s, "s"), _percent(item.error),
             "*" if row.is_fitted else "",
         )  # fmt: skip
     return table
+
+
+def _precision(row: MeasuredRow) -> str:
+    """That of the phase of the row, or all of them for a whole frame."""
+    choice = precision_choice(row.precision)
+    if not isinstance(choice, dict):
+        return row.precision
+    return choice.get(row.phase) or ", ".join(dict.fromkeys(choice.values()))
 
 
 def _percent(fraction: float) -> str:
