@@ -32,19 +32,22 @@ def validation_sheet(validated: Sequence[ValidatedRow], width: int = WIDTH) -> s
 
 
 def _table(runtime: str, validated: Sequence[ValidatedRow], width: int) -> Table:
-    table = new_table(
-        f"Simulation beside silicon, {runtime}", "chip", "workload", "precision", "phase", "tokens >", "measured >",
-        "simulated >", "error >", "",
-    )  # fmt: skip
+    """The rows of one software stack; tokens and the mark of fitted rows only where some row has them."""
+    columns = ["chip", "workload", "precision", "phase", "tokens >", "measured >", "simulated >", "error >", ""]
+    has_tokens = any(item.row.tokens is not None for item in validated)
+    has_fitted = any(item.row.is_fitted for item in validated)
+    shown = [column for column in columns if (has_tokens or column != "tokens >") and (has_fitted or column)]
+    table = new_table(f"Simulation beside silicon, {runtime}", *shown)
     if width < WIDTH:
         table.padding = 0
     for item in validated:
         row = item.row
-        table.add_row(
+        cells = (
             row.chip, row.workload, _precision(row), row.phase, "" if row.tokens is None else str(row.tokens),
             format_quantity(row.measured_s, "s"), format_quantity(item.simulated_s, "s"), _percent(item.error),
             "*" if row.is_fitted else "",
         )  # fmt: skip
+        table.add_row(*(cell for column, cell in zip(columns, cells, strict=True) if column in shown))
     return table
 
 
