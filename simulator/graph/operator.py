@@ -18,7 +18,7 @@ from simulator.variants import Size, smallest
 
 ElementwiseKind = Literal[
     "norm", "head_norm", "rope", "gated_activation", "activation", "add", "routing", "combine", "quantise",
-    "multiply", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
+    "multiply", "divide", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
 ]  # fmt: skip
 
 
