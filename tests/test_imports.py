@@ -39,6 +39,8 @@ def loaded(*words: str) -> tuple[int, set[str]]:
         ("list", "--help"),
         ("show", "-h"),
         ("schema", "--help"),
+        ("import", "--help"),
+        ("import", "hf", "--help"),
         ("search", "--help"),
         ("search", "plas-orin", "--help"),
         ("search", "fit-law", "-h"),

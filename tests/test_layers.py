@@ -42,8 +42,9 @@ ALLOWED: dict[str, set[str]] = {
     "exploration": BASE | SPECS | {"catalog", "document", "sourced", "spec", "terms", "precision", "graph", "lowering",
                                    "program", "engine", "timeline", "metrics", "simulation", "variants"},
     "explanation": BASE | {"chip", "spec", "program", "engine", "timeline", "metrics", "ppa", "simulation", "sourced"},
+    "importers": BASE | {"document", "graph", "precision", "workload"},
     "report": BASE | SPECS | {"ppa", "program", "timeline", "metrics", "simulation", "validation", "exploration",
-                              "explanation", "precision", "sourced", "spec", "graph"},
+                              "explanation", "importers", "precision", "sourced", "spec", "graph"},
 }  # fmt: skip
 """Packages and modules of `simulator` and what they may import of it; `api` and `cli` may import anything."""
 

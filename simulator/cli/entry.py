@@ -16,6 +16,7 @@ import click
 from simulator import __version__
 from simulator.cli.catalogue import list_command, schema_command, show_command
 from simulator.cli.explain import explain_command
+from simulator.cli.importing import import_group
 from simulator.cli.search import search_group
 from simulator.cli.simulate import run_command, validate_command
 from simulator.errors import EngineError, RoadlineError
@@ -39,7 +40,7 @@ def roadline() -> None:
 
 
 for _command in (list_command, show_command, run_command, explain_command, search_group, validate_command,
-                 schema_command):  # fmt: skip
+                 import_group, schema_command):  # fmt: skip
     roadline.add_command(_command)
 
 

@@ -44,8 +44,8 @@ from simulator.timeline import Timeline
 from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND, seconds_to_ticks, ticks_to_seconds
 from simulator.variants import Floats, Ints
 from simulator.workload import Workload
+from simulator.workload.decoder import Decoder
 from simulator.workload.spec import DecodePhase, PrefillPhase
-from simulator.workload.transformer import Decoder
 
 _PHASES: tuple[PhaseKind, ...] = ("prefill", "decode")
 

@@ -18,12 +18,14 @@ from simulator.graph.operator import (
     Product,
     Resample,
 )
+from simulator.graph.recurrence import DeltaRule, ShortConvolution
 
 __all__ = [
     "Attention",
     "Block",
     "CacheWrite",
     "Convolution",
+    "DeltaRule",
     "Elementwise",
     "Embedding",
     "ExpertMatMul",
@@ -33,6 +35,7 @@ __all__ = [
     "PhaseGraph",
     "Product",
     "Resample",
+    "ShortConvolution",
     "WorkloadGraph",
     "build_graph",
     "cache_elements",

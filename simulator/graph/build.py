@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 
 from simulator.errors import SpecError
 from simulator.graph.action import action_blocks
-from simulator.graph.decoder import cache_elements, decoder_blocks, seen_tokens
+from simulator.graph.decoder import cached_elements, decoder_blocks, seen_tokens
 from simulator.graph.graph import Block, PhaseGraph, WorkloadGraph
 from simulator.graph.network import network_blocks
-from simulator.graph.vision import vision_blocks
+from simulator.graph.vision import learned_rows, vision_blocks
 from simulator.routing import RouterFit, RouterTrace, preset_fit, read_trace, synthetic_trace
 from simulator.workload import Decoder
 from simulator.workload.network import rows_of
@@ -35,7 +35,7 @@ def build_graph(workload: Workload, seed: int = 0) -> WorkloadGraph:
         name=workload.name,
         phases=phases,
         component_parameters=count_parameters(workload),
-        kv_elements=0 if decoder is None else int(cache_elements(decoder, decoder.layers, tokens)),
+        kv_elements=0 if decoder is None else cached_elements(decoder, tokens),
         trace=None if decoder is None else _router_trace(workload.name, decoder, tokens, seed),
     )
 
@@ -49,7 +49,7 @@ def count_parameters(workload: Workload) -> dict[str, int]:
             counts["decoder"] += workload.decoder.vocabulary * workload.decoder.hidden
     if workload.vision is not None:
         counts["vision"] = _parameters(vision_blocks(workload.vision, images=1, patches=workload.vision.merge))
-        counts["vision"] += workload.vision.position_embeddings * workload.vision.width
+        counts["vision"] += learned_rows(workload.vision)
     if workload.action is not None:
         counts["action"] = _parameters(action_blocks(workload.action, tokens=1, samples=1, cached_keys=0))
     for name, network in workload.networks.items():
@@ -62,7 +62,7 @@ def _router_trace(name: str, decoder: Decoder, tokens: int, seed: int) -> Router
     routing = decoder.routing
     if routing is None:
         return None
-    layers, experts, top_k = decoder.layers, decoder.experts, decoder.top_k
+    layers, experts, top_k = decoder.sparse_layers, decoder.experts, decoder.top_k
     if routing.file is not None:
         try:
             return read_trace(routing.file, layers=layers, experts=experts, top_k=top_k, tokens=tokens)
@@ -90,7 +90,8 @@ def _build_vision(workload: Workload, phase: VisionPhase) -> PhaseGraph:
     tower = workload.vision
     assert tower is not None  # Workload refuses a phase without its component
     blocks = vision_blocks(tower, images=phase.images, patches=phase.patches)
-    return PhaseGraph("vision", phase.precision, phase.images * phase.patches // tower.merge, blocks)
+    tokens = phase.kept_tokens or tower.tokens(phase.images, phase.patches)
+    return PhaseGraph("vision", phase.precision, tokens, blocks)
 
 
 def _build_prefill(workload: Workload, phase: PrefillPhase) -> PhaseGraph:
@@ -112,7 +113,8 @@ def _build_action(workload: Workload, phase: ActionPhase) -> PhaseGraph:
     if workload.decoder is not None:
         cached_keys = int(seen_tokens(workload.decoder, cached_keys))
     blocks = action_blocks(workload.action, tokens=phase.tokens, samples=phase.samples, cached_keys=cached_keys)
-    return PhaseGraph("action", phase.precision, phase.tokens * phase.samples, blocks, phase.steps)
+    num_steps = phase.expected_steps or phase.steps
+    return PhaseGraph("action", phase.precision, phase.tokens * phase.samples, blocks, num_steps)
 
 
 def _build_network(workload: Workload, phase: NetworkPhase) -> PhaseGraph:

@@ -1,25 +1,30 @@
-"""A decoder as graphs: embedding, a layer with a dense or a sparse FFN, final norm and head.
+"""A decoder as graphs: embedding, one graph per kind of layer, final norm and head.
 
-Sizes may be arrays: contexts with one value per step, all others with one per point of a design space.
+Sizes may be arrays: contexts with one value per step, all others with one per point of a design space. What a layer is
+made of is in `layer`, `experts`, `latent` and `linear_attention`.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from simulator.graph.experts import ExpertSizes, expert_ffn
 from simulator.graph.graph import Block, OperatorGraph
-from simulator.graph.layer import Edges, LayerSizes, gated_ffn, norm, self_attention
-from simulator.graph.operator import Attention, Elementwise, Embedding, ExpertMatMul, MatMul, Operator
-from simulator.terms import Fusion
-from simulator.variants import Ints, Size, smallest, whole
-from simulator.workload.transformer import Decoder
+from simulator.graph.latent import latent_attention
+from simulator.graph.layer import PLAIN, Edges, LayerSizes, LayerStyle, ffn, gated_ffn, norm, self_attention
+from simulator.graph.linear_attention import linear_attention
+from simulator.graph.operator import Attention, Embedding, MatMul, Operator
+from simulator.variants import Ints, Size, smallest
+from simulator.workload.decoder import Decoder, LayerKind
 
 
 class DecoderSizes(LayerSizes, Protocol):
-    """The sizes of a decoder: a `Decoder`, or one whose sizes are arrays with one value per point of a space.
+    """The sizes of a plain decoder: a `Decoder`, or one whose sizes are arrays with one value per point of a space.
 
     All points of an array have the same operators: experts or none, shared experts or none, a window or none.
     """
@@ -44,26 +49,79 @@ class DecoderSizes(LayerSizes, Protocol):
     def qkv_bias(self) -> bool: ...  # noqa: D102
 
 
+class Run(NamedTuple):
+    """Neighbouring layers that are equal."""
+
+    first_layer: int
+    repeats: int
+    kind: LayerKind
+    is_sparse: bool
+
+
+def runs_of(decoder: Decoder) -> Iterator[Run]:
+    """The layers of a decoder in order, equal neighbours together."""
+    each = [(kind, decoder.is_sparse and layer >= decoder.dense_layers) for layer, kind in enumerate(decoder.kinds)]
+    first = 0
+    for (kind, is_sparse), equal in itertools.groupby(each):
+        repeats = len(list(equal))
+        yield Run(first, repeats, kind, is_sparse)
+        first += repeats
+
+
+# caches and states -----------------------------------------------------------------------------------------------
+
+
 def kv_elements_per_token(decoder: Decoder) -> int:
-    """Elements of the KV cache that one token adds: keys and values of every layer."""
-    return 2 * decoder.layers * decoder.kv_heads * decoder.head_dim
+    """Elements that a new token writes to the KV cache, in all layers that have one."""
+    return _token_elements(decoder) * sum(kind != "linear" for kind in decoder.kinds)
+
+
+def cached_elements(decoder: Decoder, tokens: int) -> int:
+    """Elements of the KV cache after so many tokens; a layer with a window keeps the newest of them."""
+    kept = {"full": tokens, "window": int(seen_tokens(decoder, tokens)), "linear": 0}
+    return _token_elements(decoder) * sum(kept[kind] for kind in decoder.kinds)
+
+
+def _token_elements(decoder: Decoder) -> int:
+    """Elements of one token in one layer."""
+    if decoder.latent is not None:
+        return decoder.latent.kv_rank + decoder.latent.rope_dim
+    return 2 * decoder.kv_heads * decoder.head_dim
 
 
 def cache_elements(sizes: DecoderSizes, layers: Size, tokens: int) -> Size:
-    """Elements of the KV cache after so many tokens; a sliding window keeps the newest of them."""
+    """Elements of the KV cache of a plain decoder after so many tokens."""
     return 2 * layers * sizes.kv_heads * sizes.head_dim * seen_tokens(sizes, tokens)
 
 
-_ROUNDING_GUARD = 1e-9
-"""So that a half is a half, whichever way a power was computed."""
+def seen_tokens(sizes: DecoderSizes, tokens: Size) -> Size:
+    """How many of these tokens the next one sees in a layer with a window, or in any layer if there is none."""
+    return _seen(sizes.attention_window, tokens)
+
+
+def _seen(window: Size | None, tokens: Size) -> Size:
+    return tokens if window is None else smallest(tokens, window)
+
+
+# graphs ----------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=256)
 def decoder_blocks(decoder: Decoder, *, rows: int, prompt: int, num_steps: int) -> tuple[Block, ...]:
-    """A prefill of all rows (`num_steps` 0), or decoded tokens after a prompt, one per step."""
+    """A prefill of all rows (`num_steps` 0), or decoded tokens after a prompt, one per step.
+
+    Every run of equal layers is a block; runs of the same kind have the same graph.
+    """
     contexts = prompt + np.arange(1, num_steps + 1) if num_steps else None
-    embedding, layer, output = decoder_graphs(decoder, rows=rows, contexts=contexts)
-    return Block(embedding, 1), Block(layer, decoder.layers), Block(output, 1)
+    style = style_of(decoder)
+    graphs: dict[tuple[LayerKind, bool], OperatorGraph] = {}
+    blocks = [Block(_embedding(decoder, rows), 1)]
+    for run in runs_of(decoder):
+        key = run.kind, run.is_sparse
+        if key not in graphs:
+            graphs[key] = _layer(decoder, run, rows, contexts, style)
+        blocks.append(Block(graphs[key], run.repeats, run.first_layer))
+    return *blocks, Block(_output(decoder, style), 1)
 
 
 def decoder_graphs(
@@ -72,103 +130,92 @@ def decoder_graphs(
     """What comes before the layers, a layer, and what comes after them: the final norm and the head of the last row.
 
     Args:
-        sizes: the decoder.
+        sizes: a decoder whose layers are plain and alike.
         rows: tokens that go through together.
         contexts: tokens in the cache, per step, once the new one is written: its key is read with the others. None
             for a prefill, whose rows attend causally to each other.
     """
-    embedding = Embedding("embedding", (), rows=rows, width=sizes.hidden, vocabulary=sizes.vocabulary)
-    final: list[Operator] = [norm("final_norm", 1, sizes.hidden)]
-    edges: list[tuple[str, str]] = []
-    if sizes.has_head:
-        final.append(
-            MatMul(
-                "head", (), rows=1, inputs=sizes.hidden, outputs=sizes.vocabulary, role="head",
-                shares_weights=sizes.tied_head,
-            )
-        )  # fmt: skip
-        edges.append(("final_norm", "head"))
-    return (
-        OperatorGraph("embedding", [embedding], []),
-        _decoder_layer(sizes, rows, contexts),
-        OperatorGraph("output", final, edges),
+    mixed, mixed_edges = _attention(sizes, sizes.attention_window, rows, contexts, PLAIN)
+    if sizes.is_sparse:
+        experts = ExpertSizes(
+            sizes.hidden, sizes.ffn_width, sizes.experts, sizes.top_k, sizes.shared_experts * sizes.ffn_width
+        )
+        others, other_edges = expert_ffn(experts, rows)
+    else:
+        others, other_edges = gated_ffn(sizes, rows)
+    layer = OperatorGraph("layer", [*mixed, *others], [*mixed_edges, *other_edges])
+    return _embedding(sizes, rows), layer, _output(sizes, PLAIN)
+
+
+def style_of(decoder: Decoder) -> LayerStyle:
+    """What the layers of a decoder are beside their sizes."""
+    return LayerStyle(
+        norm_gains=2 if decoder.norm == "layer" else 1,
+        has_output_norms=decoder.output_norms,
+        o_bias=decoder.o_bias,
+        shares_head_gains=decoder.head_norm_width == "head",
+        rope_dim=decoder.rope_dim,
+        has_output_gate=decoder.output_gate,
+        has_gate=decoder.ffn in {"swiglu", "geglu"},
+        activation="squared_relu" if decoder.ffn == "relu2" else "activation",
+        ffn_bias=decoder.ffn_bias,
     )
 
 
-def _decoder_layer(sizes: DecoderSizes, rows: int, contexts: Ints | None) -> OperatorGraph:
+def _embedding(sizes: DecoderSizes, rows: int) -> OperatorGraph:
+    table = Embedding("embedding", (), rows=rows, width=sizes.hidden, vocabulary=sizes.vocabulary)
+    return OperatorGraph("embedding", [table], [])
+
+
+def _output(sizes: DecoderSizes, style: LayerStyle) -> OperatorGraph:
+    final: list[Operator] = [norm("final_norm", 1, sizes.hidden, style=style)]
+    if not sizes.has_head:
+        return OperatorGraph("output", final, [])
+    head = MatMul(
+        "head", (), rows=1, inputs=sizes.hidden, outputs=sizes.vocabulary, role="head", shares_weights=sizes.tied_head
+    )
+    return OperatorGraph("output", [*final, head], [("final_norm", "head")])
+
+
+def _layer(decoder: Decoder, run: Run, rows: int, contexts: Ints | None, style: LayerStyle) -> OperatorGraph:
+    """A layer of a run."""
+    if run.kind == "linear":
+        assert decoder.linear is not None  # Decoder refuses linear layers without their sizes
+        mixed, edges = linear_attention(decoder.linear, decoder.hidden, rows, style, is_prefill=contexts is None)
+    elif decoder.latent is not None:
+        mixed, edges = latent_attention(decoder.latent, decoder.hidden, decoder.heads, rows, style, contexts=contexts)
+    else:
+        window = decoder.attention_window if run.kind == "window" else None
+        name = "window_attention" if run.kind == "window" and len(set(decoder.kinds)) > 1 else "attention"
+        mixed, edges = _attention(
+            decoder, window, rows, contexts, style, name=name, sinks=decoder.heads if decoder.attention_sinks else 0
+        )
+    others, other_edges = _ffn(decoder, run, rows, style)
+    return OperatorGraph("layer", [*mixed, *others], [*edges, *other_edges])
+
+
+def _attention(
+    sizes: DecoderSizes, window: Size | None, rows: int, contexts: Ints | None, style: LayerStyle,
+    *, name: str = "attention", sinks: Size = 0,
+) -> tuple[list[Operator], Edges]:  # fmt: skip
+    """Attention to keys and values per head, with what is before and behind it in a layer."""
     attention = Attention(
-        "attention", (), queries=rows, cached_keys=0 if contexts is None else seen_tokens(sizes, contexts),
+        name, (), queries=rows, cached_keys=0 if contexts is None else _seen(window, contexts),
         own_keys=rows if contexts is None else 0, heads=sizes.heads, kv_heads=sizes.kv_heads, head_dim=sizes.head_dim,
-        is_causal=contexts is None, window=sizes.attention_window,
+        is_causal=contexts is None, window=window, sinks=sinks,
     )  # fmt: skip
-    operators, edges = self_attention(
-        sizes, rows, attention, has_bias=sizes.qkv_bias, cached_rows=seen_tokens(sizes, rows)
-    )
-    ffn, ffn_edges = _expert_ffn(sizes, rows) if sizes.is_sparse else gated_ffn(sizes, rows)
-    return OperatorGraph("layer", [*operators, *ffn], [*edges, *ffn_edges])
+    return self_attention(
+        sizes, rows, attention, has_bias=sizes.qkv_bias, cached_rows=_seen(window, rows), style=style
+    )  # fmt: skip
 
 
-def seen_tokens(sizes: DecoderSizes, tokens: Size) -> Size:
-    """How many of these tokens the next one sees."""
-    return tokens if sizes.attention_window is None else smallest(tokens, sizes.attention_window)
-
-
-def touched_experts(experts: Size, top_k: Size, rows: int) -> Size:
-    """Distinct experts that the rows reach, if each picks `top_k` of them and no expert is preferred.
-
-    Formula:  E (1 - (1 - k/E)^n), the expected number, rounded to a whole one (a half up)
-    Source:   [codesign] section 4.3.4 (prefill touches more experts); the expectation of uniform routing
-    Valid:    real routers have favourites, so they touch fewer
-    """
-    expected = experts * (1 - (1 - top_k / experts) ** rows)
-    return whole(expected + 0.5 + _ROUNDING_GUARD)
-
-
-def _expert_ffn(sizes: DecoderSizes, rows: int) -> tuple[list[Operator], Edges]:
-    """Router, routed experts, shared experts, and the weighted sum of their results."""
-    hidden, width, top_k = sizes.hidden, sizes.ffn_width, sizes.top_k
-    touched = touched_experts(sizes.experts, top_k, rows)
-
-    def expert(name: str, fusions: tuple[Fusion, ...], inputs: Size, outputs: Size, *, gathers: bool) -> ExpertMatMul:
-        return ExpertMatMul(
-            name, fusions, rows=rows, inputs=inputs, outputs=outputs, experts=sizes.experts, top_k=top_k,
-            touched=touched, gathers=gathers,
+def _ffn(decoder: Decoder, run: Run, rows: int, style: LayerStyle) -> tuple[list[Operator], Edges]:
+    if run.is_sparse:
+        shared_width = decoder.ffn_width if decoder.shared_width is None else decoder.shared_width
+        experts = ExpertSizes(
+            decoder.hidden, decoder.ffn_width, decoder.experts, decoder.top_k, decoder.shared_experts * shared_width,
+            has_shared_gate=decoder.shared_gate,
         )  # fmt: skip
-
-    operators: list[Operator] = [
-        norm("norm_2", rows, hidden, fusions=("norm_residual",)),
-        MatMul("router", (), rows=rows, inputs=hidden, outputs=sizes.experts),
-        Elementwise("routing", (), kind="routing", rows=rows, width=sizes.experts),
-        expert("gate", ("gate_up",), hidden, width, gathers=True),
-        expert("up", ("gate_up", "gate_activation"), hidden, width, gathers=True),
-        Elementwise(
-            "activation", ("gate_activation",), kind="gated_activation", rows=rows * top_k, width=width, operands=2
-        ),
-        expert("down", (), width, hidden, gathers=False),
-    ]
-    edges = [("add_1", "norm_2"), ("norm_2", "router"), ("router", "routing"), ("norm_2", "gate"), ("norm_2", "up"),
-             ("routing", "gate"), ("routing", "up"), ("gate", "activation"), ("up", "activation"),
-             ("activation", "down"), ("down", "combine"), ("routing", "combine")]  # fmt: skip
-    operands = top_k
-    if np.any(sizes.shared_experts):
-        operators += _shared_experts(rows, hidden, sizes.shared_experts * width)
-        edges += [("norm_2", "shared_gate"), ("norm_2", "shared_up"), ("shared_gate", "shared_activation"),
-                  ("shared_up", "shared_activation"), ("shared_activation", "shared_down"),
-                  ("shared_down", "combine")]  # fmt: skip
-        operands = top_k + 1
-    operators += [
-        Elementwise("combine", (), kind="combine", rows=rows, width=hidden, operands=operands),
-        Elementwise("add_2", (), kind="add", rows=rows, width=hidden, operands=2),
-    ]
-    return operators, [*edges, ("combine", "add_2"), ("add_1", "add_2")]
-
-
-def _shared_experts(rows: int, hidden: Size, width: Size) -> list[Operator]:
-    return [
-        MatMul("shared_gate", ("gate_up",), rows=rows, inputs=hidden, outputs=width),
-        MatMul("shared_up", ("gate_up", "gate_activation"), rows=rows, inputs=hidden, outputs=width),
-        Elementwise(
-            "shared_activation", ("gate_activation",), kind="gated_activation", rows=rows, width=width, operands=2
-        ),
-        MatMul("shared_down", (), rows=rows, inputs=width, outputs=hidden),
-    ]
+        return expert_ffn(experts, rows, style=style)
+    width = decoder.ffn_width if decoder.dense_width is None else decoder.dense_width
+    return ffn(decoder.hidden, width, rows, style=style)

@@ -84,6 +84,8 @@ class Block:
     graph: OperatorGraph
     repeats: Size
     """One number, or for a family of models (`lowering.Family`) an array with one per model."""
+    first_layer: int | None = None
+    """The layer of the first repetition, if repetitions are layers of a decoder."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +132,13 @@ class PhaseGraph:
         return int(np.broadcast_to(np.asarray(count), (self.num_steps,)).sum())
 
     def operators(self) -> Iterator[tuple[Operator, int]]:
-        """Every operator of a step with its repetitions."""
+        """Every operator of a step with its repetitions, those of blocks with the same graph together."""
+        repeats: dict[OperatorGraph, int] = {}
         for block in self.blocks:
-            for operator in block.graph.operators:
-                yield operator, int(block.repeats)
+            repeats[block.graph] = repeats.get(block.graph, 0) + int(block.repeats)
+        for graph, count in repeats.items():
+            for operator in graph.operators:
+                yield operator, count
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from simulator.graph.operator import (
     Product,
     Resample,
 )
+from simulator.graph.recurrence import DeltaRule, ShortConvolution
 from simulator.precision import precision
-from simulator.variants import Size
+from simulator.variants import Size, same
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _phase_rows(phase: PhaseGraph) -> list[LayerRow]:
 def _weight_bytes(operator: Operator, precision_name: str) -> int:
     used = precision(precision_name)
     if isinstance(operator, MatMul):
-        return int(used.matrix_bytes(operator.outputs, operator.inputs))
+        return int(operator.groups * used.matrix_bytes(operator.outputs, operator.inputs))
     if isinstance(operator, Convolution):
         return int(used.matrix_bytes(operator.groups * operator.outputs, operator.inputs))
     if isinstance(operator, ExpertMatMul):
@@ -91,7 +92,8 @@ def _first(count: Size) -> int:
 
 def _shape(operator: Operator) -> str:  # noqa: PLR0911 - one per member of the union
     if isinstance(operator, MatMul):
-        return f"[{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}]"
+        groups = "" if same(operator.groups, 1) else f"{operator.groups} x "
+        return f"{groups}[{operator.rows}, {operator.inputs}] x [{operator.inputs}, {operator.outputs}]"
     if isinstance(operator, ExpertMatMul):
         return (
             f"{operator.top_k} of {operator.experts} x ([{operator.rows}, {operator.inputs}] x "
@@ -108,13 +110,25 @@ def _shape(operator: Operator) -> str:  # noqa: PLR0911 - one per member of the 
         keys = _first(operator.cached_keys + operator.own_keys)
         batch = f"{operator.batch} x " if operator.batch > 1 else ""
         words = "causal" if operator.is_causal else "full"
+        if operator.is_causal and operator.window is not None:
+            words = f"{operator.window} at most, causal"
+        widths = operator.head_dim if operator.value_dim is None else f"{operator.head_dim} and {operator.value_dim}"
         return (
-            f"{batch}{operator.queries} rows, {keys} keys, {operator.heads}/{operator.kv_heads} heads of "
-            f"{operator.head_dim}, {words}"
+            f"{batch}{operator.queries} rows, {keys} keys, {operator.heads}/{operator.kv_heads} heads of {widths}, "
+            f"{words}"
         )
     if isinstance(operator, Elementwise):
         return f"{operator.kind} of [{operator.rows}, {operator.width}]"
     if isinstance(operator, Embedding):
         return f"{operator.rows} rows of [{operator.vocabulary}, {operator.width}]"
-    assert isinstance(operator, CacheWrite)  # the last member of the union
-    return f"{operator.tokens} tokens, {operator.kv_heads} heads of {operator.head_dim}, keys and values"
+    return _state_shape(operator)
+
+
+def _state_shape(operator: CacheWrite | ShortConvolution | DeltaRule) -> str:
+    if isinstance(operator, CacheWrite):
+        what = "latent vectors" if operator.values_in_keys else "keys and values"
+        return f"{operator.tokens} tokens, {operator.kv_heads} heads of {operator.head_dim}, {what}"
+    if isinstance(operator, ShortConvolution):
+        return f"{operator.rows} rows of {operator.channels} channels, {operator.width} tokens"
+    form = "one by one" if operator.chunk is None else f"in chunks of {operator.chunk}"
+    return f"{operator.rows} rows {form}, {operator.value_heads} states of [{operator.key_dim}, {operator.value_dim}]"

@@ -13,46 +13,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from simulator.terms import Fusion
+from simulator.graph.named import Named
+from simulator.graph.recurrence import DeltaRule, ShortConvolution
 from simulator.variants import Size, smallest
 
 ElementwiseKind = Literal[
-    "norm", "head_norm", "rope", "gated_activation", "activation", "add", "routing", "combine", "quantise",
-    "multiply", "divide", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
+    "norm", "head_norm", "rope", "gated_activation", "activation", "squared_relu", "add", "routing", "combine",
+    "quantise", "multiply", "divide", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class _Named:
-    name: str
-    """Unique within its graph."""
-    fusions: tuple[Fusion, ...]
-    """Groups in which a runtime may compute this operator together with its neighbours."""
-
-    @property
-    def flop(self) -> Size:
-        """Floating-point operations of matrix work."""
-        return 0
-
-    @property
-    def parameters(self) -> Size:
-        """Learned numbers that the operator owns."""
-        return 0
-
-    @property
-    def input_elements(self) -> Size:
-        """Activation elements read."""
-        return 0
-
-    @property
-    def output_elements(self) -> Size:
-        """Activation elements written."""
-        return 0
-
-
-@dataclass(frozen=True)
-class MatMul(_Named):
-    """y[rows, outputs] = x[rows, inputs] · W[inputs, outputs] (+ bias)."""
+class MatMul(Named):
+    """y[rows, outputs] = x[rows, inputs] · W[inputs, outputs] (+ bias), for one matrix or one per group of columns."""
 
     rows: Size
     inputs: Size
@@ -62,31 +35,33 @@ class MatMul(_Named):
     has_bias: bool = False
     shares_weights: bool = False
     """Whether W belongs to another operator (a tied head is the embedding): then it has no parameters of its own."""
+    groups: Size = 1
+    """Independent products of these sizes, each with a matrix of its own (one per head)."""
 
     @property
     def flop(self) -> Size:
-        """2 · rows · inputs · outputs."""
-        return 2 * self.rows * self.inputs * self.outputs
+        """2 · rows · inputs · outputs, per group."""
+        return 2 * self.rows * self.groups * self.inputs * self.outputs
 
     @property
     def parameters(self) -> Size:
-        """Inputs · outputs, and one bias per output."""
+        """Inputs · outputs, and one bias per output, per group."""
         bias = self.outputs if self.has_bias else 0
-        return bias if self.shares_weights else self.inputs * self.outputs + bias
+        return self.groups * (bias if self.shares_weights else self.inputs * self.outputs + bias)
 
     @property
     def input_elements(self) -> Size:
-        """Rows · inputs."""
-        return self.rows * self.inputs
+        """Rows · inputs, per group."""
+        return self.rows * self.groups * self.inputs
 
     @property
     def output_elements(self) -> Size:
-        """Rows · outputs."""
-        return self.rows * self.outputs
+        """Rows · outputs, per group."""
+        return self.rows * self.groups * self.outputs
 
 
 @dataclass(frozen=True)
-class ExpertMatMul(_Named):
+class ExpertMatMul(Named):
     """Every row times the matrices of `top_k` of `experts` experts; the rows reach `touched` experts together."""
 
     rows: Size
@@ -99,6 +74,7 @@ class ExpertMatMul(_Named):
     routing: a router trace of the workload takes its place."""
     gathers: bool
     """Whether it reads each row once and hands it to `top_k` experts (the first matrix), or reads a row per expert."""
+    has_bias: bool = False
 
     @property
     def flop(self) -> Size:
@@ -107,8 +83,8 @@ class ExpertMatMul(_Named):
 
     @property
     def parameters(self) -> Size:
-        """One matrix per expert, touched or not."""
-        return self.experts * self.inputs * self.outputs
+        """One matrix per expert, touched or not, and its bias."""
+        return self.experts * (self.inputs + (1 if self.has_bias else 0)) * self.outputs
 
     @property
     def input_elements(self) -> Size:
@@ -122,7 +98,7 @@ class ExpertMatMul(_Named):
 
 
 @dataclass(frozen=True)
-class Convolution(_Named):
+class Convolution(Named):
     """Products of windows of a map with the matrices of `groups` groups of channels."""
 
     rows: int
@@ -161,7 +137,7 @@ class Convolution(_Named):
 
 
 @dataclass(frozen=True)
-class Product(_Named):
+class Product(Named):
     """`batch` products of two activations: [rows, inputs] times [inputs, outputs]."""
 
     batch: int
@@ -186,7 +162,7 @@ class Product(_Named):
 
 
 @dataclass(frozen=True)
-class Resample(_Named):
+class Resample(Named):
     """Every result is made of `taps` elements of a map: pooling, interpolation, deformable sampling."""
 
     rows: int
@@ -208,7 +184,7 @@ class Resample(_Named):
 
 
 @dataclass(frozen=True)
-class Attention(_Named):
+class Attention(Named):
     """Scores, softmax and values of `batch` independent sequences.
 
     Each of the `queries` rows sees `cached_keys` keys of a KV cache, and of the `own_keys` keys that were just
@@ -224,7 +200,19 @@ class Attention(_Named):
     is_causal: bool
     batch: int = 1
     window: Size | None = None
-    """If causal: the most own keys that a row sees, its own among them; None for no limit."""
+    """If causal: the most own keys that a row sees, its own among them. If not: rows see each other in groups of so
+    many. None for no limit."""
+    value_dim: Size | None = None
+    """Width of a value; None for `head_dim`."""
+    values_in_keys: bool = False
+    """Whether a value is the first part of its key, so that a cache holds and delivers it once (latent attention)."""
+    sinks: Size = 0
+    """Learned logits."""
+
+    @property
+    def parameters(self) -> Size:
+        """The sinks."""
+        return self.sinks
 
     @property
     def pairs(self) -> Size:
@@ -233,7 +221,11 @@ class Attention(_Named):
         Causal: row i (from 1) sees its i own keys, so S rows see S (S + 1) / 2. With a window of w keys row i sees
         min(i, w) of them, so with m = min(S, w) all rows see m (m + 1) / 2 + (S - m) m.
         """
-        if not self.is_causal:
+        own: Size
+        if not self.is_causal and self.window is not None:
+            groups, rest = self.own_keys // self.window, self.own_keys % self.window
+            own = groups * self.window**2 + rest**2
+        elif not self.is_causal:
             own = self.queries * self.own_keys
         else:
             growing: Size = self.queries if self.window is None else smallest(self.queries, self.window)
@@ -242,13 +234,14 @@ class Attention(_Named):
 
     @property
     def flop(self) -> Size:
-        """2 · head_dim for the score and 2 · head_dim for the value of every pair and head."""
-        return 4 * self.heads * self.head_dim * self.pairs
+        """2 · head_dim for the score and 2 · value_dim for the value of every pair and head."""
+        widths: Size = self.head_dim + _value_dim(self)
+        return 2 * self.heads * widths * self.pairs
 
     @property
     def key_elements(self) -> Size:
         """A key with its value, in all heads that have some."""
-        return 2 * self.kv_heads * self.head_dim
+        return _key_elements(self)
 
     @property
     def cache_elements(self) -> Size:
@@ -258,16 +251,16 @@ class Attention(_Named):
     @property
     def input_elements(self) -> Size:
         """Queries, and the keys and values that were just computed."""
-        return self.batch * self.head_dim * (self.queries * self.heads + 2 * self.own_keys * self.kv_heads)
+        return self.batch * (self.queries * self.heads * self.head_dim + self.own_keys * self.key_elements)
 
     @property
     def output_elements(self) -> Size:
         """One row of all heads per query."""
-        return self.batch * self.queries * self.heads * self.head_dim
+        return self.batch * self.queries * self.heads * _value_dim(self)
 
 
 @dataclass(frozen=True)
-class Elementwise(_Named):
+class Elementwise(Named):
     """An operation on every element of [rows, width], with `operands` inputs of that shape."""
 
     kind: ElementwiseKind
@@ -294,7 +287,7 @@ class Elementwise(_Named):
 
 
 @dataclass(frozen=True)
-class Embedding(_Named):
+class Embedding(Named):
     """Rows of a table: `rows` of `vocabulary` vectors of `width`."""
 
     rows: Size
@@ -313,7 +306,7 @@ class Embedding(_Named):
 
 
 @dataclass(frozen=True)
-class CacheWrite(_Named):
+class CacheWrite(Named):
     """New keys and values go to the KV cache."""
 
     tokens: Size
@@ -323,11 +316,14 @@ class CacheWrite(_Named):
     """Tokens in the cache once the new ones are there, at most those of the window."""
     window: Size | None = None
     """The most tokens that the next one sees; None for no limit."""
+    value_dim: Size | None = None
+    """As in `Attention`."""
+    values_in_keys: bool = False
 
     @property
     def token_elements(self) -> Size:
         """Keys and values of one token."""
-        return 2 * self.kv_heads * self.head_dim
+        return _key_elements(self)
 
     @property
     def cache_elements(self) -> Size:
@@ -335,4 +331,16 @@ class CacheWrite(_Named):
         return self.tokens * self.token_elements
 
 
-Operator = MatMul | ExpertMatMul | Convolution | Product | Resample | Attention | Elementwise | Embedding | CacheWrite
+def _value_dim(operator: Attention | CacheWrite) -> Size:
+    return operator.head_dim if operator.value_dim is None else operator.value_dim
+
+
+def _key_elements(operator: Attention | CacheWrite) -> Size:
+    values: Size = 0 if operator.values_in_keys else _value_dim(operator)
+    return operator.kv_heads * (operator.head_dim + values)
+
+
+Operator = (
+    MatMul | ExpertMatMul | Convolution | Product | Resample | Attention | Elementwise | Embedding | CacheWrite
+    | ShortConvolution | DeltaRule
+)  # fmt: skip

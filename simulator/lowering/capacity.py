@@ -8,9 +8,21 @@ from typing import NamedTuple
 import numpy as np
 
 from simulator.errors import Infeasible
-from simulator.graph import Attention, CacheWrite, Convolution, Embedding, ExpertMatMul, MatMul, Operator, PhaseGraph
+from simulator.graph import (
+    Attention,
+    CacheWrite,
+    Convolution,
+    DeltaRule,
+    Embedding,
+    ExpertMatMul,
+    MatMul,
+    Operator,
+    PhaseGraph,
+    ShortConvolution,
+)
 from simulator.lowering.demand import Demand
-from simulator.lowering.kernel import matrix_bytes
+from simulator.lowering.experts import expert_matrix_bytes
+from simulator.lowering.kernel import matrix_bytes, state_bytes
 from simulator.lowering.platform import Platform
 from simulator.precision import Precision, precision
 from simulator.units import format_quantity
@@ -26,7 +38,7 @@ class Need(NamedTuple):
 
 
 def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[Need]:
-    """What has to be in the DRAM of each die at the same time: weights of every component and KV caches.
+    """What has to be in the DRAM of each die at the same time: weights of every component, KV caches and states.
 
     A die has the weights of the phases that run there, and the whole KV cache if one of them writes or reads it.
     """
@@ -34,12 +46,14 @@ def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[Need]:
     for demand in demands:
         components: dict[tuple[int, str], int] = {}
         cache_dies: set[int] = set()
+        states: dict[int, int] = {}
         for phase in demand.graph.phases:
             die, component = demand.platforms.get(phase.name, platform).die, phase.component
             stored_bytes = int(stored_weight_bytes(phase.operators(), precision(phase.precision), platform))
             components[die, component] = max(components.get((die, component), 0), stored_bytes)
             if has_cache(phase):
                 cache_dies.add(die)
+            states[die] = max(states.get(die, 0), phase_state_bytes(phase))
         needs += [
             Need(die, f"{demand.graph.name} {name} weights", size_bytes)
             for (die, name), size_bytes in components.items()
@@ -47,7 +61,22 @@ def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[Need]:
         if demand.graph.kv_elements:
             cache_bytes = int(platform.cache_bytes(demand.graph.kv_elements)) * demand.in_flight
             needs += [Need(die, f"{demand.graph.name} kv cache", cache_bytes) for die in sorted(cache_dies)]
+        needs += [
+            Need(die, f"{demand.graph.name} states", size_bytes * demand.in_flight)
+            for die, size_bytes in sorted(states.items())
+            if size_bytes
+        ]
     return needs
+
+
+def phase_state_bytes(phase: PhaseGraph) -> int:
+    """Bytes of the states of all layers that a phase carries from token to token."""
+    body = precision(phase.precision)
+    return sum(
+        repeats * int(state_bytes(operator, body))
+        for operator, repeats in phase.operators()
+        if isinstance(operator, DeltaRule | ShortConvolution)
+    )
 
 
 def reads_cache(operator: Operator) -> bool:
@@ -97,7 +126,7 @@ def stored_weight_bytes(operators: Iterable[tuple[Operator, Size]], body: Precis
         elif isinstance(operator, Convolution):
             total = total + repeats * matrix_bytes(operator, body)
         elif isinstance(operator, ExpertMatMul):
-            total = total + repeats * operator.experts * body.matrix_bytes(operator.outputs, operator.inputs)
+            total = total + repeats * operator.experts * expert_matrix_bytes(operator, body)
         elif isinstance(operator, Embedding):
             total = total + repeats * operator.parameters * body.activation_bytes
     return total

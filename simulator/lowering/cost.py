@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from simulator.chip import Cluster, MatrixPath
 from simulator.graph.operator import Attention, ElementwiseKind
+from simulator.graph.recurrence import DeltaRule
 from simulator.precision import Dtype
-from simulator.variants import Amount, Size, choose, largest
+from simulator.variants import Amount, Size, choose, largest, smallest
 
 LANE_OPERATIONS: dict[ElementwiseKind, int] = {
     "norm": 4,  # square, accumulate, scale, gain
@@ -18,6 +19,7 @@ LANE_OPERATIONS: dict[ElementwiseKind, int] = {
     "rope": 3,  # two products and a sum per element
     "gated_activation": 3,  # denominator, quotient, product with the other half
     "activation": 5,  # the tanh form of GELU around its special function
+    "squared_relu": 2,  # maximum and square
     "add": 1,
     "routing": 6,  # softmax, and two passes of maximum for the experts that are picked
     "combine": 1,  # per operand
@@ -39,6 +41,7 @@ SPECIAL_FUNCTIONS: dict[ElementwiseKind, int] = {
     "rope": 0,  # sines come from a table
     "gated_activation": 2,  # exponential and reciprocal
     "activation": 1,
+    "squared_relu": 0,
     "add": 0,
     "routing": 1,
     "combine": 0,
@@ -183,3 +186,31 @@ def softmax_cycles(attention: Attention, cluster: Cluster) -> Amount:
     """
     scores = attention.pairs * attention.heads
     return vector_cycles(SOFTMAX_LANE_OPERATIONS * scores, scores, 0, cluster)
+
+
+def delta_rule_matrix_cycles(
+    operator: DeltaRule, *, cluster: Cluster, path: MatrixPath, dtype: Dtype, achieved_fraction: float
+) -> Amount:
+    """Amount of the gated delta rule in chunks on a matrix path; the rows of a chunk are padded to full tiles.
+
+    Formula:  t = MAC / (e M S) * ceil(C/p) p / C, with the MAC of `DeltaRule.macs` in chunks of C rows
+    Source:   as `attention_matrix_cycles`
+    Status:   assumed: as large a fraction of the peak as attention, and heads enough that chunks, which follow each
+              other, leave no cluster idle
+    """
+    assert operator.chunk is not None  # a token after the other has no rows for a tile
+    chunk = smallest(operator.chunk, operator.rows)
+    tile_m = round(path.tile_m.value)
+    padding = -(-chunk // tile_m) * tile_m / chunk
+    rate = path.macs_per_cycle[dtype].value * achieved_fraction * cluster.count.value
+    cycles: Amount = operator.macs * padding / rate
+    return cycles
+
+
+def delta_rule_vector_cycles(operator: DeltaRule, cluster: Cluster) -> Amount:
+    """Amount of its products on the vector lanes: a single token is an outer product and products of one row.
+
+    Formula:  t = MAC / (lanes S)
+    Source:   definition of a lane
+    """
+    return operator.macs / (cluster.vector.lanes.value * cluster.count.value)

@@ -19,7 +19,7 @@ import numpy as np
 from simulator.errors import Infeasible
 from simulator.graph import ExpertMatMul, PhaseGraph
 from simulator.lowering.platform import Platform
-from simulator.precision import precision
+from simulator.precision import Precision, precision
 from simulator.program.columns import offsets_of
 from simulator.routing import RouterTrace, cache_counts
 from simulator.units import format_quantity
@@ -116,6 +116,12 @@ def expert_loads(
     return ExpertLoads((touched - cached) * matrix_bytes - right, early, near, there - near)
 
 
+def expert_matrix_bytes(operator: ExpertMatMul, used: Precision) -> Size:
+    """Bytes of one matrix of one expert and its bias, which stays in the activations' format."""
+    bias = operator.outputs * used.activation_bytes if operator.has_bias else 0
+    return used.matrix_bytes(operator.outputs, operator.inputs) + bias
+
+
 def reserved_expert_bytes(phases: Sequence[PhaseGraph], platform: Platform, *, has_trace: bool) -> int:
     """Bytes on the chip for experts that are fetched early and, if a trace tells which come back, for those kept."""
     slots = _landing_slots(phases, platform) + (_cache_slots(phases, platform) if has_trace else 0)
@@ -181,7 +187,7 @@ def _landing(phases: Sequence[PhaseGraph], platform: Platform) -> Size:
     unit = platform.chip.routing
     if unit is None or unit.prefetch is None:
         return 0
-    top_k: Size = largest(0, *(operator.top_k for _, operator in _expert_matrices(phases)))
+    top_k: Size = largest(0, *(matrices[0].top_k for _, matrices in _expert_matrices(phases)))
     return (round(unit.prefetch.layers_ahead.value) + 1) * top_k
 
 
@@ -191,17 +197,19 @@ def _room_bytes(platform: Platform) -> int:
 
 def _expert_bytes(phases: Sequence[PhaseGraph]) -> Any:
     """Bytes of one expert of a layer, with all its matrices, in the phase where it has most."""
-    most: dict[str, Size] = {}
-    for phase, operator in _expert_matrices(phases):
-        size_bytes = precision(phase.precision).matrix_bytes(operator.outputs, operator.inputs)
-        most[phase.name] = most.get(phase.name, 0) + size_bytes
-    return largest(0, *most.values())
+    most: Size = 0
+    for phase, matrices in _expert_matrices(phases):
+        of_expert: Size = 0
+        for matrix in matrices:
+            of_expert = of_expert + expert_matrix_bytes(matrix, precision(phase.precision))
+        most = largest(most, of_expert)
+    return most
 
 
-def _expert_matrices(phases: Sequence[PhaseGraph]) -> Iterator[tuple[PhaseGraph, ExpertMatMul]]:
-    """Every matrix of an expert, with its phase."""
+def _expert_matrices(phases: Sequence[PhaseGraph]) -> Iterator[tuple[PhaseGraph, list[ExpertMatMul]]]:
+    """The matrices of an expert in every block that has some, with its phase."""
     for phase in phases:
         for block in phase.blocks:
-            for operator in block.graph.operators:
-                if isinstance(operator, ExpertMatMul):
-                    yield phase, operator
+            matrices = [each for each in block.graph.operators if isinstance(each, ExpertMatMul)]
+            if matrices:
+                yield phase, matrices

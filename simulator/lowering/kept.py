@@ -13,10 +13,10 @@ import numpy as np
 
 from simulator.chip import Lasting
 from simulator.graph import CacheWrite, Convolution, MatMul, Operator, PhaseGraph
-from simulator.lowering.kernel import NOTHING_KEPT, Kept, matrix_bytes
+from simulator.lowering.kernel import NOTHING_KEPT, CacheLayers, Kept, matrix_bytes
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
-from simulator.variants import Ints, Size, largest, smallest
+from simulator.variants import Ints, Size, largest, same, smallest
 
 
 def kept_of(
@@ -25,7 +25,9 @@ def kept_of(
 ) -> Kept:  # fmt: skip
     """What of a model, or of every kind of model of a family, stays on the chip.
 
-    Formula:  tokens = floor(KV room / bytes of a token in all layers)
+    Formula:  tokens = floor(KV room / bytes of a token in all layers); where layers see less far than others, what
+              they do not need is the others': the most tokens T with the sum of min(T, w + sinks) * bytes of a token in
+              all layers of a window w <= KV room, and T for those that see farthest
               share of every matrix = min(1, weight room / bytes of all matrices)
     Status:   a policy: every layer has an equal share, so layers stay alike
 
@@ -39,9 +41,9 @@ def kept_of(
     room = {what: sum(size_bytes for _, size_bytes in platform.kept_room(what)) for what in ("weights", "kv")}
     kept: dict[str, Any] = {}
     if room["kv"] > 0:
-        kept["kv_token_bytes"] = cache_token_bytes(phases, platform, kind)
-        kept["kv_tokens"] = room["kv"] // largest(kept["kv_token_bytes"], 1)
+        kept["kv_layers"] = cache_layers(phases, platform, kind)
         kept["kv_sinks"] = max(level.kv_sinks for level in (chip.cluster.sram, *chip.sram.values()))
+        kept["kv_tokens"] = _kept_tokens(room["kv"], kept["kv_layers"], kept["kv_sinks"])
         kept["far_kv"] = platform.far_share("kv")
     if room["weights"] > 0:
         kept["weight_bytes"] = _matrix_bytes(phases if here is None else here, platform, kind)
@@ -59,14 +61,36 @@ def context_tokens(phases: Sequence[PhaseGraph]) -> list[Ints]:
     for phase in phases:
         writes = [operator.context for operator, _ in phase.operators() if isinstance(operator, CacheWrite)]
         before = contexts[-1][-1] if contexts else 0
-        contexts.append(np.broadcast_to(np.asarray(writes[0] if writes else before), (phase.num_steps,)))
+        tokens = largest(*writes) if writes else before  # those of the layers that see farthest
+        contexts.append(np.broadcast_to(np.asarray(tokens), (phase.num_steps,)))
     return contexts
 
 
 def filled_bytes(tokens: Size, kept: Kept) -> Size:
     """Bytes of the KV store that are filled when the cache has so many tokens."""
-    filled: Size = smallest(tokens, kept.kv_tokens) * kept.kv_token_bytes
-    return filled
+    return cache_bytes(smallest(tokens, kept.kv_tokens), kept.kv_layers, kept.kv_sinks)
+
+
+def cache_bytes(tokens: Size, layers: Sequence[CacheLayers], sinks: int = 0) -> Size:
+    """Bytes of so many tokens of a KV cache, of which layers with a window have no more than that, and the sinks."""
+    total: Size = 0 * tokens
+    for window, token_bytes in layers:
+        total = total + (tokens if window is None else smallest(tokens, window + sinks)) * token_bytes
+    return total
+
+
+def _kept_tokens(room_bytes: int, layers: Sequence[CacheLayers], sinks: int) -> Size:
+    """The most tokens that fit a room, if the layers that see farthest (the last) keep all of them."""
+    room: Size = room_bytes
+    per_token: Size = sum(token_bytes for _, token_bytes in layers)
+    for window, token_bytes in layers[:-1]:
+        assert window is not None  # those without one come last
+        if not np.all((window + sinks) * per_token < room):
+            break
+        # it has all that it needs, and leaves the rest to the others
+        room, per_token = room - (window + sinks) * token_bytes, per_token - token_bytes
+    tokens: Size = room // largest(per_token, 1)
+    return tokens
 
 
 def pinned_bytes(kept: Kept) -> int:
@@ -82,16 +106,29 @@ def spread(size_bytes: int, what: Lasting, platform: Platform) -> list[tuple[int
     return [(memory, part) for memory, part in parts if part > 0]
 
 
-def cache_token_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None = None) -> Size:
-    """Keys and values of one token in all layers; every phase that writes a cache writes the same."""
-    most: Size = 0
+def cache_layers(
+    phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None = None
+) -> tuple[CacheLayers, ...]:  # fmt: skip
+    """Layers by how far they see, those that see farthest last; every phase that writes a cache writes the same.
+
+    In a family all layers of a model see as far as each other.
+    """
+    layers: list[CacheLayers] = []
     for phase in phases:
-        total: Size = 0
+        found: list[CacheLayers] = []
         for operator, repeats in _operators(phase, kind):
             if isinstance(operator, CacheWrite):
-                total = total + repeats * platform.cache_bytes(operator.token_elements)
-        most = largest(most, total)
-    return most
+                _add(found, CacheLayers(operator.window, repeats * platform.cache_bytes(operator.token_elements)))
+        layers = layers or found
+    return tuple(sorted(layers, key=lambda each: np.inf if each.window is None else float(np.max(each.window))))
+
+
+def _add(layers: list[CacheLayers], more: CacheLayers) -> None:
+    for index, (window, token_bytes) in enumerate(layers):
+        if window is more.window or (window is not None and more.window is not None and same(window, more.window)):
+            layers[index] = CacheLayers(window, token_bytes + more.token_bytes)
+            return
+    layers.append(more)
 
 
 def _matrix_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints | None) -> Size:

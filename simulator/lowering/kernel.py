@@ -7,12 +7,13 @@ tasks is `simulator.lowering.emit`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from simulator.graph import (
     Attention,
     CacheWrite,
     Convolution,
+    DeltaRule,
     Elementwise,
     Embedding,
     ExpertMatMul,
@@ -21,12 +22,14 @@ from simulator.graph import (
     OperatorGraph,
     Product,
     Resample,
+    ShortConvolution,
 )
-from simulator.lowering.experts import ExpertTraffic, expert_loads
+from simulator.lowering.experts import ExpertTraffic, expert_loads, expert_matrix_bytes
 from simulator.lowering.operator_cycles import (
     attention_cycles,
     cache_quantise_cycles,
     convolution_cycles,
+    delta_rule_cycles,
     elementwise_cycles,
     expert_cycles,
     gather_cycles,
@@ -34,9 +37,10 @@ from simulator.lowering.operator_cycles import (
     product_cycles,
     resample_cycles,
     routing_unit_cycles,
+    short_convolution_cycles,
 )
 from simulator.lowering.platform import Platform
-from simulator.precision import Precision
+from simulator.precision import DTYPE_BITS, Precision
 from simulator.terms import Fusion
 from simulator.variants import Amount, Size, choose, largest, same, smallest, whole
 
@@ -52,9 +56,9 @@ class KernelWork:
     late_bytes: Size
     """Rows of a table and matrices of experts read from DRAM; which ones is known only when the kernel starts."""
     cache_read_bytes: Size
-    """KV cache read from DRAM."""
+    """KV cache and states read from DRAM."""
     cache_write_bytes: Size
-    """KV cache written to DRAM."""
+    """KV cache and states written to DRAM."""
     spilled_input_bytes: Size
     """Activations read from DRAM because they did not fit on the chip."""
     spilled_output_bytes: Size
@@ -112,6 +116,15 @@ def group_operators(graph: OperatorGraph, fusions: tuple[Fusion, ...]) -> list[l
     return groups
 
 
+class CacheLayers(NamedTuple):
+    """All layers that see as far as each other."""
+
+    window: Size | None
+    """Tokens that they see; None for all."""
+    token_bytes: Size
+    """Keys and values of one token in all of them."""
+
+
 @dataclass(frozen=True, eq=False)
 class Kept:
     """How much of a model stays on the chip. Numbers, or arrays with one value per kind of model (shape: kinds, 1)."""
@@ -120,8 +133,8 @@ class Kept:
     """Newest tokens of which every layer keeps keys and values."""
     kv_sinks: int = 0
     """Of them the first of all, which stay for ever."""
-    kv_token_bytes: Size = 0
-    """Keys and values of one token in all layers."""
+    kv_layers: tuple[CacheLayers, ...] = ()
+    """Layers by how far they see."""
     far_kv: float = 0.0
     """Share of the kept KV that lies in a shared level, behind its port; the rest is beside the multipliers."""
     weight_share: Amount = 0.0
@@ -195,6 +208,13 @@ def _operator_work(
             work = _attention_work(operator, platform, body, kept)
         case CacheWrite():
             work = _cache_write_work(operator, platform, body, kept)
+        case DeltaRule():
+            work = _delta_rule_work(operator, platform, body)
+        case ShortConvolution():
+            work = {
+                **_state_traffic(operator, body),
+                "vector_cycles": short_convolution_cycles(operator, body, platform),
+            }
         case Embedding():
             work = {"late_bytes": operator.output_elements * body.activation_bytes}
         case Resample():
@@ -224,7 +244,7 @@ def _weights(size_bytes: Size, kept: Kept) -> dict[str, Size]:
 def _expert_work(
     operator: ExpertMatMul, platform: Platform, body: Precision, experts: ExpertTraffic | None
 ) -> dict[str, Any]:
-    loads = expert_loads(operator, body.matrix_bytes(operator.outputs, operator.inputs), experts, platform)
+    loads = expert_loads(operator, expert_matrix_bytes(operator, body), experts, platform)
     touched = operator if experts is None else replace(operator, touched=experts.touched)
     return {
         "late_bytes": loads.late, "expert_bytes": loads.late, "early_bytes": loads.early, "sram_bytes": loads.near,
@@ -262,6 +282,25 @@ def _cache_write_work(operator: CacheWrite, platform: Platform, body: Precision,
         "unmoved_bytes": platform.cache_bytes(operator.cache_elements) - leaving_bytes - far,
         "vector_cycles": cache_quantise_cycles(operator, body, platform),
     }
+
+
+def _delta_rule_work(operator: DeltaRule, platform: Platform, body: Precision) -> dict[str, Any]:
+    work = {**_state_traffic(operator, body), **_cycles(delta_rule_cycles(operator, body, platform))}
+    return work if operator.chunk is None else {**work, "dtype": platform.attention_multiplied_in(body)}
+
+
+def _state_traffic(operator: DeltaRule | ShortConvolution, body: Precision) -> dict[str, Any]:
+    """A state is written once by what goes through together, and read before if there were tokens before."""
+    size_bytes = state_bytes(operator, body)
+    had_tokens = operator.chunk is None if isinstance(operator, DeltaRule) else operator.has_state
+    return {"cache_read_bytes": size_bytes if had_tokens else 0, "cache_write_bytes": size_bytes}
+
+
+def state_bytes(operator: DeltaRule | ShortConvolution, body: Precision) -> Size:
+    """Bytes of a state: in its own format, or that of the activations that a convolution sees again."""
+    if isinstance(operator, DeltaRule):
+        return operator.state_elements * DTYPE_BITS[operator.state_format] // 8
+    return operator.state_elements * body.activation_bytes
 
 
 def _elementwise_work(operator: Elementwise, platform: Platform, body: Precision) -> dict[str, Any]:
@@ -305,13 +344,14 @@ def _merged(operators: list[Operator]) -> list[Operator]:
 
 
 def _read_the_same(one: MatMul, other: MatMul) -> bool:
-    return same(one.rows, other.rows) and same(one.inputs, other.inputs)
+    is_whole = same(one.groups, 1) and same(other.groups, 1)
+    return is_whole and same(one.rows, other.rows) and same(one.inputs, other.inputs)
 
 
 def matrix_bytes(operator: MatMul | Convolution, used: Precision) -> Size:
-    """Bytes of a matrix and its bias, which stays in the activations' format."""
+    """Bytes of a matrix and its bias, which stays in the activations' format; of the matrices of all groups."""
     if isinstance(operator, Convolution):
         rows = operator.groups * operator.outputs
         return used.matrix_bytes(rows, operator.inputs) + operator.biases * used.activation_bytes
     bias = operator.outputs * used.activation_bytes if operator.has_bias else 0
-    return used.matrix_bytes(operator.outputs, operator.inputs) + bias
+    return operator.groups * (used.matrix_bytes(operator.outputs, operator.inputs) + bias)

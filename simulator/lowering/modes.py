@@ -15,10 +15,10 @@ from simulator.chip import Chip, IntensityRule
 from simulator.errors import SpecError
 from simulator.graph import PhaseGraph, WorkloadGraph
 from simulator.lowering.block import LINK, SWITCH, lower_block
-from simulator.lowering.capacity import has_cache, reads_cache
+from simulator.lowering.capacity import has_cache, phase_state_bytes, reads_cache
 from simulator.lowering.experts import ExpertTraffic, expert_traffic, pinned_expert_bytes
 from simulator.lowering.fragments import PassageTask
-from simulator.lowering.kept import cache_token_bytes, context_tokens, filled_bytes, kept_of, pinned_bytes
+from simulator.lowering.kept import cache_bytes, cache_layers, context_tokens, filled_bytes, kept_of, pinned_bytes
 from simulator.lowering.kernel import Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
@@ -149,7 +149,8 @@ def _handover(before: Stage, after: Stage, tokens: int) -> PassageTask:
     last = before.phase.blocks[-1].graph.operators[-1]
     size_bytes = int(np.max(last.output_elements)) * precision(before.phase.precision).activation_bytes
     if any(reads_cache(operator) for operator, _ in after.phase.operators()):
-        size_bytes += tokens * int(cache_token_bytes([before.phase, after.phase], before.platform))
+        size_bytes += int(cache_bytes(tokens, cache_layers([before.phase, after.phase], before.platform)))
+    size_bytes += min(phase_state_bytes(before.phase), phase_state_bytes(after.phase))
     return PassageTask(before.platform.LINK_UNIT, size_bytes + link.latency_bytes, NONE, 0, LINK)
 
 

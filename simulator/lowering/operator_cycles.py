@@ -14,11 +14,13 @@ from simulator.graph import (
     Attention,
     CacheWrite,
     Convolution,
+    DeltaRule,
     Elementwise,
     ExpertMatMul,
     MatMul,
     Product,
     Resample,
+    ShortConvolution,
 )
 from simulator.lowering import cost
 from simulator.lowering.platform import Platform
@@ -32,7 +34,7 @@ def matmul_cycles(operator: MatMul, used: Precision, platform: Platform) -> tupl
     """(matrix, vector, conversion) cycles: on the matrix path, or on the lanes where those are quicker."""
     shape = (operator.rows, operator.inputs, operator.outputs)
     is_quantised = is_quantised_before(operator, used, platform)
-    return _multiplication_cycles(shape, 1, used, platform, is_quantised=is_quantised)
+    return _multiplication_cycles(shape, operator.groups, used, platform, is_quantised=is_quantised)
 
 
 def expert_cycles(operator: ExpertMatMul, used: Precision, platform: Platform) -> tuple[Amount, Amount, Amount]:
@@ -141,6 +143,35 @@ def attention_cycles(
         choose(is_quicker_on_lanes, 0.0, on_matrix),
         softmax + choose(is_quicker_on_lanes, on_lanes, 0.0),
         conversion,
+    )
+
+
+def delta_rule_cycles(
+    operator: DeltaRule, body: Precision, platform: Platform
+) -> tuple[Amount, Amount, Amount]:  # fmt: skip
+    """(matrix, vector, conversion) cycles: chunks on the path of attention, single tokens on the lanes."""
+    cluster, used = platform.chip.cluster, platform.runtime.causal_attention
+    decay: Any = cost.vector_cycles(operator.decays, 0, 0, cluster)
+    if operator.chunk is None:
+        return 0.0, decay + cost.delta_rule_vector_cycles(operator, cluster), 0.0
+    path = cluster.path(used.path)
+    on_matrix = cost.delta_rule_matrix_cycles(
+        operator, cluster=cluster, path=path, dtype=platform.attention_dtype(path, platform.kernel(body.name)),
+        achieved_fraction=used.achieved_fraction.value,
+    )  # fmt: skip
+    on_lanes = cost.delta_rule_vector_cycles(operator, cluster)
+    is_quicker_on_lanes = on_lanes < on_matrix
+    return choose(is_quicker_on_lanes, 0.0, on_matrix), decay + choose(is_quicker_on_lanes, on_lanes, 0.0), 0.0
+
+
+def short_convolution_cycles(operator: ShortConvolution, body: Precision, platform: Platform) -> Amount:
+    """Cycles of a short convolution and the SiLU behind it on the vector engine."""
+    elements = operator.rows * operator.channels
+    return cost.vector_cycles(
+        (operator.width + cost.LANE_OPERATIONS["gated_activation"]) * elements,
+        cost.SPECIAL_FUNCTIONS["gated_activation"] * elements,
+        (operator.input_elements + operator.output_elements) * body.activation_bytes,
+        platform.chip.cluster,
     )
 
 

@@ -5,13 +5,13 @@ A segment is a fragment with its repetitions. The segments of a job in order are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from simulator.graph import OperatorGraph, PhaseGraph
+from simulator.graph import ExpertMatMul, OperatorGraph, PhaseGraph
 from simulator.lowering.block import CAUSES, BlockTable, block_table, lower_block
 from simulator.lowering.emit import block_fragments
 from simulator.lowering.experts import ExpertTraffic
@@ -136,12 +136,18 @@ class PhaseLowering:
         if num_steps > 1:
             starts[:, 1:] = fragments.add(self._start(is_first=False, is_phase=False), self._platform, priority)
         numbers, repeats, layers = [starts], [np.ones(num_jobs, dtype=np.int64)], [np.full(num_jobs, NONE)]
+        lowered: dict[OperatorGraph, tuple[BlockTable, int]] = {}
+        traffic = iter(self._layers_of_experts())
         for block in self._phase.blocks:
-            table = self._table(block.graph)
-            first = fragments.add(self._fragments(table, block.repeats), self._platform, priority)
+            if block.graph not in lowered:
+                table = self._table(block.graph)
+                lowered[block.graph] = table, fragments.add(self._fragments(table), self._platform, priority)
+            table, first = lowered[block.graph]
+            of_block = next(traffic)
+            self._count(table, block.repeats, of_block)
             steps = np.arange(num_steps) if table.num_steps > 1 else np.zeros(num_steps, dtype=np.int64)
-            if self._experts is not None and table.num_kinds > 1:  # layers differ, so each is a segment
-                for layer, of_layer in enumerate(self._experts.kind):
+            if of_block is not None and table.num_kinds > 1:  # layers differ, so each is a segment
+                for layer, of_layer in enumerate(of_block, block.first_layer or 0):
                     numbers.append(np.broadcast_to(first + of_layer * table.num_steps + steps, (num_jobs, num_steps)))
                     repeats.append(np.ones(num_jobs, dtype=np.int64))
                     layers.append(np.full(num_jobs, layer))
@@ -149,7 +155,10 @@ class PhaseLowering:
             of_kind = first + (kind * table.num_steps if table.num_kinds > 1 else np.zeros(num_jobs, dtype=np.int64))
             numbers.append(of_kind[:, None] + steps)
             repeats.append(np.broadcast_to(np.asarray(block.repeats), (num_jobs,)))
-            layers.append(np.where(repeats[-1] > 1, 0, NONE))
+            layers.append(
+                np.where(repeats[-1] > 1, 0, NONE) if block.first_layer is None
+                else np.full(num_jobs, block.first_layer)
+            )  # fmt: skip
         return Segments(
             fragment=np.stack(numbers, axis=2).reshape(num_jobs, -1),
             repeats=np.tile(np.stack(repeats, axis=1), num_steps),
@@ -185,26 +194,43 @@ class PhaseLowering:
         body = precision(self._phase.precision)
         return block_table(lower_block(graph, self._platform, body, self._kept, self._experts), self._platform)
 
-    def _fragments(self, table: BlockTable, repeats: Any) -> Fragments:
-        rows = [self._row(name, dtype) for name, dtype in zip(table.names, table.dtypes, strict=True)]
-        # In a family flop and bytes differ from job to job: none are told. Flop are those of any experts.
-        if isinstance(repeats, int) and (table.num_kinds == 1 or self._experts is not None):
-            for column, row in enumerate(rows):
-                self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[: table.num_steps, column])
-                self._operations.kept_bytes[row] += self._kept_bytes(table, column, repeats)
+    def _layers_of_experts(self) -> Iterator[Ints | None]:
+        """Of every block the kinds of traffic of its layers (shape: layers, steps); None if it has no experts."""
+        layer = 0
+        for block in self._phase.blocks:
+            if self._experts is None or not any(isinstance(each, ExpertMatMul) for each in block.graph.operators):
+                yield None
+                continue
+            yield self._experts.kind[layer : layer + int(block.repeats)]
+            layer += int(block.repeats)
+
+    def _fragments(self, table: BlockTable) -> Fragments:
         return block_fragments(
-            table, self._platform, replays_graph=self._replays_graph, operation=np.array(rows, dtype=np.int64),
+            table, self._platform, replays_graph=self._replays_graph, operation=np.array(self._rows_of(table)),
             host_operation=self._host,
         )  # fmt: skip
 
-    def _kept_bytes(self, table: BlockTable, column: int, repeats: int) -> int:
+    def _count(self, table: BlockTable, repeats: Any, traffic: Ints | None) -> None:
+        """Tells what the kernels of a block compute and keep in all repetitions and steps.
+
+        In a family this differs from job to job: nothing is told. Flop are those of any experts.
+        """
+        if not isinstance(repeats, int) or (table.num_kinds > 1 and traffic is None):
+            return
+        for column, row in enumerate(self._rows_of(table)):
+            self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[: table.num_steps, column])
+            self._operations.kept_bytes[row] += self._kept_bytes(table, column, repeats, traffic)
+
+    def _kept_bytes(self, table: BlockTable, column: int, repeats: int, traffic: Ints | None) -> int:
         """What a kernel reads and writes where it stays, in all layers and steps."""
         kept = table.unmoved_bytes[:, column]
-        if self._experts is None or table.num_kinds == 1:
+        if traffic is None or table.num_kinds == 1:
             return repeats * self._phase.over_steps(kept)
-        kind = self._experts.kind  # shape: layers, steps
         step = np.arange(table.num_steps) if table.num_steps > 1 else 0
-        return int(np.sum(kept[kind * table.num_steps + step]))
+        return int(np.sum(kept[traffic * table.num_steps + step]))
+
+    def _rows_of(self, table: BlockTable) -> list[int]:
+        return [self._row(name, dtype) for name, dtype in zip(table.names, table.dtypes, strict=True)]
 
     def _row(self, name: str, dtype: str) -> int:
         """The row of an operation; kernels of the same name share it."""

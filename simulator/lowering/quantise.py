@@ -61,7 +61,7 @@ def with_quantisation(graph: OperatorGraph, platform: Platform, body: Precision)
 
 
 def _quantise(name: str, reader: MatMul, stored: Precision) -> Quantise:
-    return Quantise(name, (), kind="quantise", rows=reader.rows, width=reader.inputs, stored=stored)
+    return Quantise(name, (), kind="quantise", rows=reader.rows, width=reader.groups * reader.inputs, stored=stored)
 
 
 def _shared(
@@ -69,7 +69,7 @@ def _shared(
 ) -> str | None:  # fmt: skip
     """The quantisation of the same rows, if there is one already."""
     for name, (quantise, read) in added.items():
-        if read == before and same(quantise.rows, reader.rows) and same(quantise.width, reader.inputs):
+        if read == before and same(quantise.rows, reader.rows) and same(quantise.width, reader.groups * reader.inputs):
             return name
     return None
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from simulator.chip import Chip, Memory
@@ -94,11 +93,12 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
         ("parameters, published", _count(workload.parameters_published)),
     ]
     parts: list[RenderableType] = [heading_line(workload.name, workload.title), pairs(facts)]
-    parts.append(_component_table(workload))
+    parts += _component_table(workload)
     for name in ("vision", "decoder", "action"):
         component = getattr(workload, name)
         if component is not None:
             parts.append(provenance(name, component.source, component.status, component.note))
+    parts += _network_table(workload)
     routing = workload.decoder.routing if workload.decoder else None
     if routing is not None and (origin := [text for text in (routing.status, routing.source, routing.note) if text]):
         parts.append(Padding(Text(f"routing: {', '.join(origin)}"), (0, 0, 0, 2)))
@@ -185,8 +185,8 @@ def _joined(numbers: Sequence[Number]) -> str:
 # tables ----------------------------------------------------------------------------------------------------------
 
 
-def _component_table(workload: Workload) -> Table:
-    """Sizes down, components across; a field that a component does not have stays empty."""
+def _component_table(workload: Workload) -> list[RenderableType]:
+    """Sizes down, components across; a field that a component does not have stays empty. Nothing without components."""
     components = {name: getattr(workload, name) for name in ("vision", "decoder", "action")}
     sizes = {
         name: component.model_dump(exclude={"source", "status", "note", "routing"}, exclude_none=True)
@@ -198,7 +198,32 @@ def _component_table(workload: Workload) -> Table:
     table = new_table("Components", "size", *(f"{name} >" for name in sizes))
     for field in dict.fromkeys(field for fields in sizes.values() for field in fields):
         table.add_row(field.replace("_", " "), *(_cell(fields.get(field)) for fields in sizes.values()))
-    return table
+    return [table] if sizes else []
+
+
+def _network_table(workload: Workload) -> list[RenderableType]:
+    """What each network reads and makes, and where its sizes come from. Nothing without networks."""
+    if not workload.networks:
+        return []
+    table = new_table(
+        "Networks", "network", "reads", "makes", "blocks >", "operators >", "parameters, published >", "GFLOP >"
+    )  # fmt: skip
+    for name, network in workload.networks.items():
+        num_operators = sum(len(block.operators) for block in network.blocks)
+        table.add_row(
+            name, "\n".join(f"{source} {_shape(shape)}" for source, shape in network.inputs.items()),
+            _shape(network.output), str(len(network.blocks)), str(num_operators),
+            _count(network.parameters_published),
+            "" if network.flop_published is None else f"{network.flop_published / 1e9:,.4g}",
+        )  # fmt: skip
+    return [
+        table,
+        *(provenance(name, each.source, each.status, each.note) for name, each in workload.networks.items()),
+    ]
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
 
 
 def _routing_text(routing: Routing) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from simulator.report.files import file_kind, new_file
 from simulator.workload import Workload
@@ -26,26 +27,38 @@ def write_workload(workload: Workload, path: str | os.PathLike[str], *, remarks:
 def workload_text(workload: Workload, *, remarks: tuple[str, ...] = ()) -> str:
     """The text of the file: one line per size, one per phase."""
     comments = [f"# {remark}\n" for remark in remarks]
-    tree = workload.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    tree = workload.model_dump(exclude_none=True, exclude_defaults=True)
     return "".join([*comments, *_lines(tree)])
 
 
 def _lines(tree: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield f"{indent}{key}:\n"
+            yield from ("\n" * (not indent), f"{indent}{key}:\n")
             yield from _lines(value, indent + "  ")
-        elif isinstance(value, list):
-            yield f"{indent}{key}:\n"
-            yield from (f"{indent}  - {{{_flow(item)}}}\n" for item in value)
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
+            yield from ("\n" * (not indent), f"{indent}{key}:\n")
+            yield from (f"{indent}  - {_flow(item)}\n" for item in value)
         else:
-            yield f"{indent}{key}: {_scalar(value)}\n"
+            yield f"{indent}{key}: {_flow(value, is_nested=False)}\n"
 
 
-def _flow(fields: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}: {_scalar(value)}" for key, value in fields.items())
+def _flow(value: object, *, is_nested: bool = True) -> str:
+    """A value in one line."""
+    if isinstance(value, Mapping):
+        first = [key for key in value if key == "phase"]  # what the rest is about
+        fields = (f"{key}: {_flow(value[key])}" for key in [*first, *(key for key in value if key not in first)])
+        return f"{{{', '.join(fields)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_flow(item) for item in value)}]"
+    if isinstance(value, str) and (_PLAIN_NESTED if is_nested else _PLAIN).fullmatch(value) and value not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)  # JSON is YAML, too
 
 
-def _scalar(value: object) -> str:
-    """JSON, which is YAML too."""
-    return json.dumps(value, ensure_ascii=False)
+_PLAIN_NESTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*(?: [A-Za-z0-9_./+-]+)*")
+_PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*(?:[,;]? [(]?[A-Za-z0-9_./+-]+[)]?)*")
+"""Text that means itself without quotes: inside braces a comma would end it."""
+
+_WORDS: Final = {word for each in ("null", "true", "false") for word in (each, each.capitalize(), each.upper())}
+"""Text that would not be text."""

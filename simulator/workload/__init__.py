@@ -3,15 +3,19 @@
 Reads from: YAML through `simulator.catalog`. Gives to: `graph`, `scenario`.
 """
 
+from simulator.workload.decoder import Decoder, LatentAttention, LinearAttention
 from simulator.workload.network import Network
+from simulator.workload.routing import Routing
 from simulator.workload.spec import ActionPhase, DecodePhase, NetworkPhase, PrefillPhase, VisionPhase, Workload
-from simulator.workload.transformer import ActionExpert, Decoder, Routing, VisionTower
+from simulator.workload.transformer import ActionExpert, VisionTower
 
 __all__ = [
     "ActionExpert",
     "ActionPhase",
     "DecodePhase",
     "Decoder",
+    "LatentAttention",
+    "LinearAttention",
     "Network",
     "NetworkPhase",
     "PrefillPhase",

@@ -10,8 +10,9 @@ from simulator.precision import PRECISIONS
 from simulator.sourced import ChosenDuration, ChosenFrequency, Status
 from simulator.spec import Spec
 from simulator.terms import COMPONENT_OF_KIND, PhaseKind, PhaseName
+from simulator.workload.decoder import Decoder
 from simulator.workload.network import Network
-from simulator.workload.transformer import ActionExpert, Decoder, VisionTower
+from simulator.workload.transformer import ActionExpert, VisionTower
 
 MOST_STEPS = 100_000
 """Steps of a phase, each of which is simulated: far above any answer, and far below what fills the memory."""
@@ -48,6 +49,8 @@ class VisionPhase(_Phase):
     """Images of one frame: cameras times frames of history."""
     patches: int = Field(gt=0)
     """Patches of one image."""
+    kept_tokens: int | None = Field(default=None, gt=0)
+    """Tokens that are handed on after pruning, of all that the tower makes; picking them costs nothing here."""
 
 
 class PrefillPhase(_Phase):
@@ -71,11 +74,19 @@ class ActionPhase(_Phase):
 
     phase: Literal["action"]
     steps: int = Field(gt=0, le=MOST_STEPS)
-    """Integration steps."""
+    """Integration steps, at most."""
+    expected_steps: int | None = Field(default=None, gt=0)
+    """Steps after which a sampler that may stop early does so on average: those of a run; None for all."""
     tokens: int = Field(gt=0)
     """Action tokens (waypoints)."""
     samples: int = Field(gt=0, default=1)
     """Trajectories computed as one batch."""
+
+    @model_validator(mode="after")
+    def _stops_in_time(self) -> ActionPhase:
+        if self.expected_steps is not None and self.expected_steps > self.steps:
+            raise ValueError(f"expected_steps: must be at most steps ({self.steps}), got {self.expected_steps}")
+        return self
 
 
 class NetworkPhase(_Phase):
@@ -169,7 +180,10 @@ class Workload(Spec):
         for later, earlier in (("decode", "prefill"), ("action", "prefill")):
             if later in names and (earlier not in names or names.index(earlier) > names.index(later)):
                 raise ValueError(f'pipeline: phase "{later}" needs a "{earlier}" phase before it')
-        if self.action and self.decoder and "action" in names:
+        self._check_pruning()
+        if self.action and self.decoder and "action" in names and "joint" in self.action.attention:
+            if self.decoder.pattern or self.decoder.latent:
+                raise ValueError("action: must read keys and values of layers that are alike: no pattern, no latent")
             shared = ("kv_heads", "head_dim", "layers")
             wrong = [name for name in shared if getattr(self.action, name) != getattr(self.decoder, name)]
             if wrong:
@@ -177,3 +191,15 @@ class Workload(Spec):
                     f"action: reads the decoder's KV cache, so {', '.join(wrong)} must be those of the decoder"
                 )
         return self
+
+    def _check_pruning(self) -> None:
+        """Pruned tokens are some of those that the tower makes, and the prompt has room for them."""
+        prompts = [phase.tokens for phase in self.pipeline if isinstance(phase, PrefillPhase)]
+        for phase in self.pipeline:
+            if isinstance(phase, VisionPhase) and phase.kept_tokens is not None:
+                assert self.vision is not None  # checked before
+                made = self.vision.tokens(phase.images, phase.patches)
+                if phase.kept_tokens > made:
+                    raise ValueError(f"kept_tokens: must be at most the {made} of the tower, got {phase.kept_tokens}")
+                if prompts and prompts[0] < phase.kept_tokens:
+                    raise ValueError(f"tokens: prefill must have the {phase.kept_tokens} kept tokens, got {prompts[0]}")

@@ -12,7 +12,7 @@ import pytest
 from simulator import Infeasible, load_chip, load_runtime
 from simulator.engine.reference import ReferenceEngine
 from simulator.graph import Attention, CacheWrite, Elementwise, ExpertMatMul, PhaseGraph, build_graph
-from simulator.graph.decoder import touched_experts
+from simulator.graph.experts import touched_experts
 from simulator.graph.layers import layer_rows
 from simulator.lowering import Demand, Platform, lower
 from simulator.lowering.block import block_table, lower_block

@@ -189,9 +189,9 @@ def test_sums_of_graph_block_and_phase() -> None:
     assert (graph.flop, graph.parameters) == (48, 17)
     phase = PhaseGraph("decode", "fp16", 2, (Block(graph, 3), Block(graph, 1)), num_steps=2)
     assert (phase.flop, phase.parameters) == (2 * 4 * 48, 4 * 17)
-    assert [(operator.name, repeats) for operator, repeats in phase.operators()] == [
-        ("m", 3), ("e", 3), ("m", 1), ("e", 1),
-    ]  # fmt: skip
+    other = Block(OperatorGraph("other", [add("o")], []), 5)
+    phase = PhaseGraph("decode", "fp16", 2, (Block(graph, 3), other, Block(graph, 1)), num_steps=2)
+    assert [(operator.name, repeats) for operator, repeats in phase.operators()] == [("m", 4), ("e", 4), ("o", 5)]
     whole = WorkloadGraph("toy", (phase, phase), {"decoder": 68, "action": 2}, kv_elements=0)
     assert (whole.flop, whole.parameters) == (2 * 2 * 4 * 48, 70)
 

@@ -8,8 +8,10 @@ import pytest
 from simulator import load_chip, load_runtime, load_workload
 from simulator.graph import Elementwise, MatMul, OperatorGraph, build_graph
 from simulator.lowering import Demand, Platform, lower
+from simulator.lowering.block import lower_block
 from simulator.lowering.kernel import group_operators
-from simulator.lowering.residency import OUTSIDE, Activation, activations_of, resident_bytes
+from simulator.lowering.residency import OUTSIDE, Activation, activations_of, depth_first_bytes, resident_bytes
+from simulator.precision import precision
 from simulator.program import NONE, Streams
 from simulator.simulation.setup import configure
 
@@ -68,6 +70,44 @@ def test_tensors_that_live_together_keep_equal_fractions() -> None:
     # comes in lives through all, half stays, and what goes out is its like.
     _, tensors = block()
     assert resident_bytes(tensors, 6, 44) == [int(16 * 44 / 80), 12, 12, 12, int(16 * 44 / 56), 8, 8]
+
+
+def test_depth_first_the_borders_come_first_and_pieces_take_what_they_leave() -> None:
+    # The borders are the tensor that comes in (all kernels) and the one that goes out (kernel 5): 16, and 32 at the
+    # end, fit into 40. What is left is 24 during kernels 0 to 4, and 8 during 5. Live inside: norm 16 (kernels 0 to 2),
+    # gate 24 (1 to 3), up 24 (2, 3), activation 24 (3, 4), down 16 (4, 5): 16, 40, 64, 72, 40, 16 in kernels 0 to 5.
+    _, tensors = block()
+    inside = [16 * 24 / 64, 24 * 24 / 72, 24 * 24 / 72, 24 * 24 / 72, 16 * 8 / 16]
+    assert depth_first_bytes(tensors, 6, 40) == [*map(int, inside), 16, 16]
+
+
+def test_depth_first_what_passes_inside_a_block_never_goes_to_dram_if_its_weights_stay() -> None:
+    """Three products of 512 x 512 in FP16 have 1.5 MiB of weights; 64 k rows of 512 between them are 64 MiB each."""
+
+    def dram_bytes(room_mib: int, *, depth_first: bool) -> tuple[int, int]:
+        operators = [MatMul(name, (), rows=65_536, inputs=512, outputs=512) for name in ("one", "two", "three")]
+        graph = OperatorGraph("block", operators, [("one", "two"), ("two", "three")])
+        chip = load_chip("hypo-decode").with_values({"sram": {}})
+        split = {"activations": 0.5, "streams": 0.5}
+        sram = f"clusters.{chip.accelerator}.sram"
+        clusters = round(chip.cluster.count.value)
+        chip = chip.with_values({f"{sram}.capacity": f"{room_mib * 2 / clusters} MiB", f"{sram}.split": split})
+        runtime = load_runtime("ideal").with_values({"depth_first": depth_first})
+        works = lower_block(graph, Platform(chip, runtime), precision("fp16")).works
+        return sum(int(work.loaded_bytes) for work in works), sum(int(work.stored_bytes) for work in works)
+
+    mib, weights = 2**20, 3 * 512 * 512 * 2
+    # 64 MiB come in and 64 go out; in a room of 8 - 1.5 MiB these two share it while the one kernel that is both the
+    # first and the last is none, so each alone keeps 6.5 of its 64
+    stays = 6.5 / 64
+    loaded, stored = dram_bytes(8, depth_first=True)
+    assert loaded == pytest.approx(weights + 64 * mib * (1 - stays), rel=1e-3)
+    assert stored == pytest.approx(64 * mib * (1 - stays), rel=1e-3)
+    # kernel by kernel the two tensors inside go out and come back as well
+    kernel_by_kernel = dram_bytes(8, depth_first=False)
+    assert kernel_by_kernel[1] > 2.5 * stored
+    # in a room of 1 MiB the weights do not stay, so there are no pieces
+    assert dram_bytes(1, depth_first=True) == dram_bytes(1, depth_first=False)
 
 
 def test_without_room_nothing_stays() -> None:
