@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from simulator.graph import build_graph
-from simulator.importers import Imported
+from simulator.importers import Imported, ImportedNetwork
 from simulator.report.layer_table import workload_counts
 from simulator.report.sheet_parts import WIDTH, heading_line, pairs, rendered
 from simulator.units import format_quantity
@@ -39,7 +39,40 @@ def import_sheet(imported: Imported, width: int = WIDTH) -> str:
     return rendered(parts, width)
 
 
-def _precisions(imported: Imported) -> str:
+def network_import_sheet(imported: ImportedNetwork, width: int = WIDTH) -> str:
+    """The account of an imported graph as text."""
+    workload = imported.workload
+    graph = build_graph(workload)
+    counts = workload_counts(workload, graph)
+    (network,) = workload.networks.values()
+    operators = sum(len(block.operators) for block in network.blocks)
+    runs = sum(len(block.operators) * block.repeats for block in network.blocks)
+    stored = ", ".join(f"{count:,} of {kind}" for kind, count in imported.stored.items())
+    inputs = ", ".join(f"{name} {list(shape)}" for name, shape in network.inputs.items())
+    facts = [
+        ("from", imported.origin),
+        ("inputs", inputs),
+        ("operators", f"{operators:,} in {len(network.blocks):,} blocks, {runs:,} with repeats"),
+        ("operations", f"{format_quantity(counts['flops'], 'FLOP')} of matrices"),
+        ("parameters", f"{counts['parameters']:,}; the file holds {stored or 'none'}"),
+        ("weights", f"{format_quantity(counts['weight_bytes'], 'B')} in {_precisions(imported)}"),
+    ]
+    parts: list[RenderableType] = [heading_line(workload.name, workload.title), pairs(facts)]
+    if imported.fused:
+        parts.append(_listed("Recognised", (f"{count:,} {kind}" for kind, count in imported.fused.items())))
+    for heading, lines in (("Not recognised", imported.not_fused), ("Decided", imported.remarks),
+                           ("Skipped, each counted as a copy of its results", imported.skipped)):  # fmt: skip
+        if lines:
+            more = [f"and {len(lines) - MOST_LISTED:,} more"] if len(lines) > MOST_LISTED else []
+            parts.append(_listed(heading, [*lines[:MOST_LISTED], *more]))
+    return rendered(parts, width)
+
+
+MOST_LISTED = 20
+"""Lines of one kind; a file and JSON have all."""
+
+
+def _precisions(imported: Imported | ImportedNetwork) -> str:
     return ", ".join(dict.fromkeys(phase.precision for phase in imported.workload.pipeline))
 
 
