@@ -292,52 +292,53 @@ class _Patterns:
     def gelus(self) -> None:
         """GELU by the error function or by a hyperbolic tangent."""
         for function in self.each("Erf", "Tanh"):
-            members, leaves = self._expression(function.inputs[0])
-            members.append(function)
-            if len(leaves) != 1:
+            members, source = self._halved_product(function)
+            inside = self._expression(function.inputs[0], source) if source else None
+            if inside is None:
                 continue
-            (source,) = leaves
-            end, has_one, has_source = function, False, False
-            while True:
-                following = self.only_user(end.outputs[0], "Add", "Mul")
-                if following is None:
-                    break
-                other = self.other(following, end.outputs[0])
-                halved = self.made_by(other, "Mul")
-                if following.op == "Add" and self.number(other) == 1 and not has_one:
-                    has_one = True
-                elif following.op == "Mul" and other == source and has_one and not has_source:
-                    has_source = True
-                elif following.op == "Mul" and halved and source in halved.inputs and has_one and not has_source:
-                    if not self.scalar(self.other(halved, source)):
-                        break
-                    members.append(halved)
-                    has_source = True
-                elif not (following.op == "Mul" and self.scalar(other)):
-                    break
-                members.append(following)
-                end = following
-            if has_source and self.is_closed(members, end.outputs[0]):
+            end = members[-1]
+            members = [*inside, *members]
+            if self.is_closed(members, end.outputs[0]):
                 self.replace("gelu", members, [source], {})
 
-    def _expression(self, name: str) -> tuple[list[Node], set[str]]:
-        """The nodes between one tensor and an expression of it, and the tensors that it starts from."""
+    def _halved_product(self, function: Node) -> tuple[list[Node], str]:
+        """One more than a function, times a tensor and a number, in any order; the tensor is empty if it is not so."""
+        members, end, source = [function], function, ""
+        for _ in range(4):
+            following = self.only_user(end.outputs[0], "Add", "Mul")
+            if following is None:
+                break
+            other = self.other(following, end.outputs[0])
+            if following.op == "Mul" and not self.scalar(other):
+                if source:
+                    break
+                halved = self.made_by(other, "Mul", "Div")
+                source = other
+                if halved is not None and any(map(self.scalar, halved.inputs)) and self.only_user(other, "Mul"):
+                    members.insert(0, halved)
+                    source = next(each for each in halved.inputs if not self.scalar(each))
+            elif not self.scalar(other):
+                break
+            members.append(following)
+            end = following
+        has_one = any(node.op == "Add" for node in members[1:3])
+        return members, source if has_one else ""
+
+    def _expression(self, name: str, source: str) -> list[Node] | None:
+        """The nodes between a tensor and an expression of nothing else; None if it is of something else."""
         members: list[Node] = []
-        inner, leaves = [name], set()
-        while inner and len(members) < _DEEP:
+        inner = [name]
+        while inner:
             each = inner.pop()
+            if each == source or self.scalar(each):
+                continue
             node = self.made_by(each, "Mul", "Add", "Div", "Pow")
-            is_simple = node is not None and (
-                any(map(self.scalar, node.inputs)) or (node.op == "Add" and len(members) < 3) or node.op == "Mul"
-            )
-            closed = node is not None and len(self.users.get(each, ())) <= (1 if each == name else 2)
-            if node is None or not is_simple or not closed:
-                leaves.add(each)
-            elif node not in members:
+            if node is None or len(members) == _DEEP:
+                return None
+            if node not in members:
                 members.append(node)
-                inner += [one for one in node.inputs if not self.constant(one)]
-        # a leaf that a member makes was cut too late: the source is what all end in
-        return members, leaves | set(inner)
+                inner += node.inputs
+        return members
 
     def gates(self) -> None:
         """An activation times another tensor."""

@@ -635,7 +635,7 @@ class Converter:
         cached = self.shape(names[4])[2] if names[4] else 0
         sizes = {"batch": q[0], "heads": heads, "kv_heads": kv_heads, "queries": q[-2], "keys": k[-2],
                  "width": q[-1] if len(q) == 4 else q[-1] // heads, "cached": cached,
-                 "writes": bool(cached or any(node.outputs[1:3])),
+                 "writes": bool(cached or any(node.outputs[1:3]) or {*names[1:3]} & self._outputs),
                  "causal": bool(node.attributes.get("is_causal"))}  # fmt: skip
         self._attend(node, names[:3], sizes)
 
