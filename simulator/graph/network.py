@@ -130,7 +130,7 @@ def _convolution(placed: Placed, conv: described.Conv) -> Convolution:
         inputs=inputs if conv.transposed else inputs * conv.taps,
         outputs=outputs * conv.taps if conv.transposed else outputs, groups=conv.groups,
         read_elements=math.prod(shape), written_elements=math.prod(placed.output),
-        biases=conv.channels if conv.bias else 0,
+        biases=conv.channels if conv.bias else 0, shares_weights=conv.shares_weights,
     )  # fmt: skip
 
 

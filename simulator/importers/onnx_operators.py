@@ -325,8 +325,9 @@ class Converter:
             return
         value = self._map(node.inputs[0])
         fields: dict[str, Any] = {"channels": channels, "bias": has_bias, "transposed": is_transposed, "groups": groups}
+        if not self._owns(weight):
+            fields["shares_weights"] = True
         self._slide(node, value, described.Conv, shape[2:], fields, (*made[:2], 1, made[2]) if len(made) == 3 else made)
-        self._owns(weight)
 
     def _patches(self, node: Node, weight: Shape, channels: int, *, has_bias: bool) -> None:
         """Windows of three dimensions that do not overlap are rows of a matrix."""

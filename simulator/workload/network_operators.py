@@ -78,6 +78,8 @@ class Conv(_Window):
     """Groups of channels that do not see each other; as many as channels for a depthwise convolution."""
     bias: bool = False
     """Whether it adds a number per channel. A folded batch norm is one."""
+    shares_weights: bool = False
+    """Whether its weights are those of another convolution, which then counts them as parameters."""
     transposed: bool = False
     """Whether it makes `stride` times as many positions in each direction (an upsampling convolution)."""
 
