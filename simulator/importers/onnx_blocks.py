@@ -259,7 +259,9 @@ def _operators(
     before = INPUT
     for number in range(first, first + length):
         each = made[number]
-        reads = tuple(own.get(source) or (names[source] if isinstance(source, int) else source) for source in each.reads)
+        reads = tuple(
+            own.get(source) or (names[source] if isinstance(source, int) else source) for source in each.reads
+        )
         name = each.operator.name
         while name in taken or name in used:
             used[each.operator.name] = used.get(each.operator.name, 1) + 1
@@ -272,5 +274,3 @@ def _operators(
         )
         before = name
     return tuple(operators)
-
-

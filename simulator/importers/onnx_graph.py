@@ -130,7 +130,9 @@ def _loaded(path: Path) -> tuple[Any, str]:
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError:
-        raise SpecError(f"{shown(path)}  must be an ONNX model, got a file that is no such model or is cut off") from None
+        raise SpecError(
+            f"{shown(path)}  must be an ONNX model, got a file that is no such model or is cut off"
+        ) from None
     if not model.graph.node:
         raise SpecError(f"{shown(path)}  must be an ONNX model with nodes, got none")
     if model.functions:
@@ -275,7 +277,9 @@ class _Reader:
                                 hint="export the model for fixed sizes, or simplify it")  # fmt: skip
             for name in node.inputs:
                 if name not in self.shapes and name not in self.dtypes:
-                    raise SpecError(f'{self.place}  {node.words}: reads "{name}", which no node, input or initializer is')
+                    raise SpecError(
+                        f'{self.place}  {node.words}: reads "{name}", which no node, input or initializer is'
+                    )
             if not self._fold(node, proto):
                 self._find_shapes(node, proto, skip_unknown=skip_unknown)
                 self.nodes.append(node)

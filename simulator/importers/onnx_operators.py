@@ -690,7 +690,9 @@ class Converter:
         for place, (word, width) in enumerate(zip("qkv", (*widths, widths[1]), strict=True)):
             piece = f"{source}.{word}"
             self.graph.shapes[piece] = (*shape[:-1], width)
-            self.values[piece] = self._emit(described.Copy, [self.value(source)], shape=(*shape[:-1], width), _label=word)
+            self.values[piece] = self._emit(
+                described.Copy, [self.value(source)], shape=(*shape[:-1], width), _label=word
+            )
             names[place] = piece
 
     def _nothing(self, node: Node) -> None:
@@ -767,6 +769,10 @@ def _label(node: Node) -> str:
     if len(parts) < 2 or node.domain == OURS:
         return own
     last = _safe(parts[-2].rpartition(".")[2])
-    if not last or last.isdigit() or node.op not in {"MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulNBits", "Gather"}:
+    if (
+        not last
+        or last.isdigit()
+        or node.op not in {"MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulNBits", "Gather"}
+    ):
         return own
     return last
