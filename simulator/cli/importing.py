@@ -81,7 +81,7 @@ def hf_command(
 @click.option("--out", "out_path", metavar="FILE", type=FILE, help="Write the workload here instead of to stdout.")
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--shape", "shape_texts", metavar="INPUT=N,N,...", multiple=True,
-              help="Sizes of an input, such as image=1,3,224,224; they bind free dimensions of the same name.")  # fmt: skip
+              help="Sizes of an input, such as image=1,3,224,224; they bind dimensions of the same name.")  # fmt: skip
 @click.option("--precision", metavar="P", help="Precision of the network; without it that of the stored weights.")
 @click.option("--skip-unknown", is_flag=True, help="Count unknown nodes as copies of their results, and list them.")
 @json_option

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from simulator.importers.onnx_operators import Made, Source
 from simulator.workload.network import INPUT
 
@@ -18,7 +20,7 @@ _CANDIDATES: Final = 24
 _LEAST_SAVED: Final = 4
 """Operators that a repetition must spare, to be worth a block."""
 
-_ROTATIONS: Final = 16
+_ROTATIONS: Final = 32
 """Beginnings that are tried for a stretch."""
 
 _FOLLOWERS: Final = {"activation", "add", "multiply", "divide", "view", "gate", "rope"}
@@ -34,7 +36,7 @@ Stretch = tuple[int, int, int]
 def blocks_of(made: Sequence[Made], inputs: Sequence[str]) -> tuple[dict[str, Any], ...]:
     """The blocks of a network."""
     last_use = _last_uses(made)
-    stretches = _stretches(made, last_use)
+    stretches = _stretches(made, _Reach(last_use))
     cuts = _cuts(len(made), stretches, last_use)
     ends = {first + length * times - 1: (first, length, times) for first, length, times in stretches}
     names: dict[int, str] = {}
@@ -44,7 +46,7 @@ def blocks_of(made: Sequence[Made], inputs: Sequence[str]) -> tuple[dict[str, An
         first, length, times = ends.get(cut, (begin, cut + 1 - begin, 1))
         assert first == begin
         name = f"{'layers' if times > 1 else 'part'}_{len(blocks) + 1}"
-        blocks.append(_block(made, (first, length, times), name, names, blocks, inputs))
+        blocks.append(_block(made, (first, length, times), name, names=names, inputs=inputs))
         names[cut] = name
         begin = cut + 1
     return tuple(blocks)
@@ -96,7 +98,7 @@ class _Prefixes:
         return low
 
 
-def _stretches(made: Sequence[Made], last_use: Sequence[int]) -> list[Stretch]:
+def _stretches(made: Sequence[Made], reach: _Reach) -> list[Stretch]:
     """Stretches that repeat, in order, none over another."""
     kinds = _kinds(made)
     prefixes = _Prefixes(kinds)
@@ -106,6 +108,7 @@ def _stretches(made: Sequence[Made], last_use: Sequence[int]) -> list[Stretch]:
         rank.append(len(places.setdefault(kind, [])))
         places[kind].append(number)
     found: list[Stretch] = []
+    again: dict[int, int] = {}
     number = 0
     while number < len(made):
         best: Stretch | None = None
@@ -115,10 +118,12 @@ def _stretches(made: Sequence[Made], last_use: Sequence[int]) -> list[Stretch]:
                 break
             if best is not None and length <= best[1] * best[2] // 2 and length % best[1] == 0:
                 continue
-            if prefixes.of(number, length) != prefixes.of(other, length):
+            if number < again.get(length, 0) or prefixes.of(number, length) != prefixes.of(other, length):
                 continue
             span = length + prefixes.common(number, other)
-            stretch = _aligned(made, last_use, number, length, span)
+            stretch = _aligned(made, reach, number, length, span)
+            if stretch is None:  # every beginning of this length was tried
+                again[length] = number + length
             if stretch is not None and (best is None or _saved(stretch) > _saved(best)):
                 best = stretch
         if best is not None and _saved(best) >= _LEAST_SAVED:
@@ -135,49 +140,48 @@ def _saved(stretch: Stretch) -> int:
 
 
 def _aligned(
-    made: Sequence[Made], last_use: Sequence[int], begin: int, length: int, span: int
+    made: Sequence[Made], reach: _Reach, begin: int, length: int, span: int
 ) -> Stretch | None:  # fmt: skip
     """The stretch within a span that can be a block, with the most repetitions; None if there is none."""
     end = begin + span
-    reach = _farthest(last_use, begin, end)
     best: Stretch | None = None
     tried = 0
     for first in range(begin, min(begin + length, end - 2 * length + 1)):
         times = 0
         at = first
         # nothing but the last operator of a repetition is read after it
-        while at + length <= end and reach(at, at + length - 1) <= at + length - 1:
+        while at + length <= end and reach.of(at, at + length - 1) <= at + length - 1:
             if times and not _reads_alike(made, first, at, length):
                 break
             times += 1
             at += length
-        if times < 2:
-            continue
-        tried += 1
+        tried += bool(times)
         begins_well = made[first].operator.op not in _FOLLOWERS
-        if best is None or times > best[2] or (times == best[2] and begins_well):
+        if times >= 2 and (best is None or times > best[2] or (times == best[2] and begins_well)):
             best = first, length, times
-        if tried == _ROTATIONS or (begins_well and (times + 1) * length > span):
+        if tried == _ROTATIONS or (best is not None and begins_well and (best[2] + 1) * length > span):
             break
     return best
 
 
-def _farthest(last_use: Sequence[int], begin: int, end: int) -> Any:
-    """A function: the farthest use of the operators of a range, without its last."""
-    table = [list(last_use[begin:end])]
-    width = 1
-    while 2 * width <= end - begin:
-        before = table[-1]
-        table.append([max(before[i], before[i + width]) for i in range(len(before) - width)])
-        width *= 2
+class _Reach:
+    """The farthest use of the operators of any range."""
 
-    def of(first: int, last: int) -> int:
-        if first >= last:
+    def __init__(self, last_use: Sequence[int]) -> None:
+        self._levels = [np.array(last_use, dtype=np.int64)]
+        while 2 << len(self._levels) <= 2 * len(last_use):
+            before, width = self._levels[-1], 1 << (len(self._levels) - 1)
+            if len(before) <= width:
+                break
+            self._levels.append(np.maximum(before[:-width], before[width:]))
+
+    def of(self, first: int, end: int) -> int:
+        """Of those from `first` and before `end`; -1 if there are none."""
+        if first >= end:
             return -1
-        level = (last - first).bit_length() - 1
-        return max(table[level][first - begin], table[level][last - begin - (1 << level)])
-
-    return of
+        level = (end - first).bit_length() - 1
+        table = self._levels[level]
+        return int(max(table[first], table[end - (1 << level)]))
 
 
 def _reads_alike(made: Sequence[Made], first: int, at: int, length: int) -> bool:
@@ -205,7 +209,8 @@ def _reads_alike(made: Sequence[Made], first: int, at: int, length: int) -> bool
 
 def _cuts(count: int, stretches: Sequence[Stretch], last_use: Sequence[int]) -> list[int]:
     """The last operators of all blocks, in order: what is read from another block ends its own."""
-    ends, inside = {count - 1}, set()
+    ends: set[int] = {count - 1}
+    inside: set[int] = set()
     for first, length, times in stretches:
         ends.add(first + length * times - 1)
         if first:
@@ -221,9 +226,8 @@ def _cuts(count: int, stretches: Sequence[Stretch], last_use: Sequence[int]) -> 
 
 
 def _block(
-    made: Sequence[Made], stretch: Stretch, name: str, names: dict[int, str], blocks: Sequence[dict[str, Any]],
-    inputs: Sequence[str],
-) -> dict[str, Any]:  # fmt: skip
+    made: Sequence[Made], stretch: Stretch, name: str, *, names: dict[int, str], inputs: Sequence[str]
+) -> dict[str, Any]:
     first, length, times = stretch
     block: dict[str, Any] = {"name": name}
     incoming: Source | None = None
@@ -237,9 +241,9 @@ def _block(
     else:
         afar = [source for place in range(length) for source in made[first + place].reads
                 if not (isinstance(source, int) and source >= first)]  # fmt: skip
-        default = first - 1 if blocks else (inputs[0] if len(inputs) == 1 else None)
+        default = first - 1 if first else (inputs[0] if len(inputs) == 1 else None)
         incoming = default if default in afar else None
-    usual: Source | None = first - 1 if blocks else (inputs[0] if len(inputs) == 1 else None)
+    usual: Source | None = first - 1 if first else (inputs[0] if len(inputs) == 1 else None)
     if incoming is not None and incoming != usual:
         block["reads"] = names[incoming] if isinstance(incoming, int) else incoming
     block["operators"] = _operators(made, stretch, incoming, names, {*inputs, *names.values(), name, INPUT})

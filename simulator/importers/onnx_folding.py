@@ -22,7 +22,7 @@ def fold(
     rule = _RULES.get(op)
     try:
         result = rule(attributes, values) if rule else _reference(proto, values)
-    except Exception:  # noqa: BLE001 - a value that cannot be found is a shape that may still be
+    except Exception:  # a value that cannot be found is a shape that may still be
         return None
     results = result if isinstance(result, list) else [result]
     return [np.asarray(each) for each in results]
@@ -136,7 +136,7 @@ _RULES: Final[dict[str, Fold]] = {
     "Slice": _slice,
     "Reshape": _reshape,
     "Transpose": lambda attributes, values: np.transpose(values[0], attributes.get("perm")),
-    "Range": lambda _, values: np.arange(values[0].item(), values[1].item(), values[2].item(), values[0].dtype),
+    "Range": lambda _, values: np.arange(*(each.item() for each in values)).astype(values[0].dtype),
     "Expand": _expand,
     "Where": _elementwise(np.where),
     "Add": _elementwise(np.add),

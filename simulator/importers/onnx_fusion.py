@@ -188,7 +188,6 @@ class _Patterns:
             scaled = self._divided(root, source)
             if scaled is None:
                 continue
-            members += scaled
             kind = "RMS norm"
             centred = self.made_by(source, "Sub")
             if centred is not None:
@@ -196,7 +195,7 @@ class _Patterns:
                 if mean is not None and mean.inputs[0] == centred.inputs[0]:
                     members += [centred, mean]
                     source, kind = centred.inputs[0], "layer norm"
-            members, gains = self._gains(members)
+            members, gains = self._gains([*members, *scaled])
             if self.is_closed(members, members[-1].outputs[0]):
                 self.replace("norm", members, [source], {"gains": gains})
                 self.fused.counts["norm"] -= 1
@@ -369,7 +368,7 @@ class _Patterns:
                 self._free_heads(name)
             self._free_result(node.outputs[0])
 
-    def _attention(self, softmax: Node) -> str:
+    def _attention(self, softmax: Node) -> str:  # noqa: PLR0911 - one reason each
         """Replaces one attention; a reason why not, empty where it is none or was replaced."""
         rank = len(self.shape(softmax.inputs[0]))
         if softmax.attributes.get("axis", -1) not in {-1, rank - 1} or rank not in {3, 4}:

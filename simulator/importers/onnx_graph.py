@@ -167,12 +167,12 @@ class _Reader:
         for tensor in self.model.graph.initializer:
             shape = tuple(tensor.dims)
             kind = TensorProto.DataType.Name(tensor.data_type).lower()
-            elements = int(np.prod(shape, dtype=np.int64))
-            self.stored[kind] += elements
+            count = elements(shape)
+            self.stored[kind] += count
             location = next((each.value for each in tensor.external_data if each.key == "location"), None)
             is_absent = location is not None and not (self.path.parent / location).is_file()
             value = None
-            if _is_worth_reading(shape, kind, elements) and not is_absent:
+            if _is_worth_reading(shape, kind, count) and not is_absent:
                 value = self._value(tensor)
             elif location is None:
                 for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
@@ -190,7 +190,7 @@ class _Reader:
 
         try:
             return numpy_helper.to_array(tensor, base_dir=str(self.path.parent))
-        except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        except Exception as error:  # the library raises many kinds
             raise SpecError(f"{self.place}  initializer {tensor.name}: cannot be read: {error}") from None
 
     def _set_constant(self, name: str, constant: Constant) -> None:
@@ -243,8 +243,8 @@ class _Reader:
                 if dim.dim_value and dim.dim_value != size:
                     raise SpecError(f"--shape {each.name}: must keep the {dim.dim_value} of the file, got {size}")
                 if dim.dim_param and bound.setdefault(dim.dim_param, size) != size:
-                    raise SpecError(f"--shape {each.name}: {dim.dim_param} must be {bound[dim.dim_param]} as elsewhere, "
-                                    f"got {size}")  # fmt: skip
+                    raise SpecError(f"--shape {each.name}: {dim.dim_param} must be {bound[dim.dim_param]} "
+                                    f"as elsewhere, got {size}")  # fmt: skip
         return bound
 
     # shapes ----------------------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ class _Reader:
                 each.type.tensor_type.ClearField("shape")
         try:
             inferred = shape_inference.infer_shapes(self.model, check_type=False, strict_mode=False, data_prop=True)
-        except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        except Exception as error:  # the library raises many kinds
             raise SpecError(f"{self.place}  has shapes that do not go together: {_first_line(error)}") from None
         for each in (*inferred.graph.value_info, *inferred.graph.output):
             tensor = each.type.tensor_type
@@ -314,8 +314,8 @@ class _Reader:
         if node.op in {"Shape", "Size"} and node.inputs[0] in self.shapes:
             shape = self.shapes[node.inputs[0]]
             start, end = node.attributes.get("start", 0), node.attributes.get("end")
-            value = np.array(shape[start:end] if node.op == "Shape" else int(np.prod(shape)), dtype=np.int64)
-            self._set_constant(node.outputs[0], Constant(value.shape, 7, value))
+            counted = np.array(shape[start:end] if node.op == "Shape" else elements(shape), dtype=np.int64)
+            self._set_constant(node.outputs[0], Constant(counted.shape, 7, counted))
             return True
         if any(name and name not in self.constants for name in node.inputs):
             return False
@@ -370,7 +370,7 @@ class _Reader:
         }  # fmt: skip
         try:
             found = shape_inference.infer_node_outputs(schema, proto, types, values, {})
-        except Exception as error:  # noqa: BLE001 - the library raises many kinds
+        except Exception as error:  # the library raises many kinds
             raise SpecError(f"{self.place}  {node.words}: {_first_line(error)}") from None
         for name, kind in found.items():
             tensor = kind.tensor_type
@@ -427,11 +427,11 @@ def _node(proto: Any) -> Node:
     return Node(proto.op_type, domain, proto.name, list(proto.input), list(proto.output), attributes)
 
 
-def _is_worth_reading(shape: Shape, kind: str, elements: int) -> bool:
+def _is_worth_reading(shape: Shape, kind: str, count: int) -> bool:
     """Whether an initializer may be a shape, a scalar or a mask."""
     if "float" in kind or "double" in kind:
-        return elements <= 256 or (len(shape) == 4 and shape[:2] == (1, 1) and elements <= FOLDED_ELEMENTS)
-    return kind in {"bool", "int64", "int32"} and elements <= FOLDED_ELEMENTS
+        return count <= 256 or (len(shape) == 4 and shape[:2] == (1, 1) and count <= FOLDED_ELEMENTS)
+    return kind in {"bool", "int64", "int32"} and count <= FOLDED_ELEMENTS
 
 
 def _free_words(each: Any) -> str:

@@ -118,7 +118,7 @@ class Converter:
             if node.op in table:
                 return rule
         name = _RULES.get(node.op)
-        return None if name is None else getattr(self, name)  # type: ignore[no-any-return]
+        return None if name is None else getattr(self, name)
 
     def _unknown(self, node: Node) -> None:
         if not self._skip_unknown:
@@ -327,7 +327,8 @@ class Converter:
         fields: dict[str, Any] = {"channels": channels, "bias": has_bias, "transposed": is_transposed, "groups": groups}
         if not self._owns(weight):
             fields["shares_weights"] = True
-        self._slide(node, value, described.Conv, shape[2:], fields, (*made[:2], 1, made[2]) if len(made) == 3 else made)
+        made = (*made[:2], 1, made[2]) if len(made) == 3 else made
+        self._slide(node, value, described.Conv, kernel=shape[2:], fields=fields, made=made)
 
     def _patches(self, node: Node, weight: Shape, channels: int, *, has_bias: bool) -> None:
         """Windows of three dimensions that do not overlap are rows of a matrix."""
@@ -342,7 +343,7 @@ class Converter:
         self.account.decided["windows of three dimensions that do not overlap are rows of a matrix"] += 1
 
     def _slide(
-        self, node: Node, value: Value, kind: Any, kernel: Sequence[int], fields: dict[str, Any], made: Shape
+        self, node: Node, value: Value, kind: Any, *, kernel: Sequence[int], fields: dict[str, Any], made: Shape
     ) -> None:
         """A window over a map, with the padding that makes the shape of the file."""
         attributes = node.attributes
@@ -366,7 +367,8 @@ class Converter:
     def _pool(self, node: Node) -> None:
         made = self.shape(node.outputs[0])
         made = (*made[:2], 1, made[2]) if len(made) == 3 else made
-        self._slide(node, self._map(node.inputs[0]), described.Pool, node.attributes["kernel_shape"], {}, made)
+        kernel = node.attributes["kernel_shape"]
+        self._slide(node, self._map(node.inputs[0]), described.Pool, kernel=kernel, fields={}, made=made)
 
     def _mean(self, node: Node) -> None:
         self._set(node, self._emit(described.Mean, [self._map(node.inputs[0])]))
@@ -442,7 +444,7 @@ class Converter:
                      has_bias=len(node.inputs) > 5 and bool(node.inputs[5]))  # fmt: skip
 
     def _linear(self, node: Node, source: str, weight: str, width: int, *, has_bias: bool = False) -> None:
-        fields = {} if self._owns(weight) else {"shares_weights": True}
+        fields: dict[str, Any] = {} if self._owns(weight) else {"shares_weights": True}
         self._set(node, self._emit(described.Linear, [self.rows(source)], width=width, bias=has_bias, **fields))
 
     def _product(self, node: Node, one: str, other: str) -> None:
@@ -453,6 +455,8 @@ class Converter:
             second = (*second, 1) if len(second) < 2 else second
             shape = (*shape, 1) if len(self.shape(other)) < 2 else (*shape[:-1], 1, shape[-1])
         batch = math.prod(shape[:-2])
+        left: Shape
+        right: Shape
         if math.prod(second[:-2]) == 1:
             left, right = (1, elements(first) // first[-1], first[-1]), (1, *second[-2:])
         else:
@@ -647,7 +651,7 @@ class Converter:
     def _packed_attention(self, node: Node) -> None:
         """One matrix for queries, keys and values, and attention of equal heads."""
         source, weight, *rest = node.inputs
-        fields = {} if self._owns(weight) else {"shares_weights": True}
+        fields: dict[str, Any] = {} if self._owns(weight) else {"shares_weights": True}
         width = self.shape(weight)[1]
         packed = self._emit(described.Linear, [self.rows(source)], width=width, bias=bool(rest and rest[0]),
                             _label="qkv", **fields)  # fmt: skip

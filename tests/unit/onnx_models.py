@@ -104,8 +104,9 @@ class Graph:
         return path
 
 
-def convolution(graph: Graph, source: str, inputs: int, outputs: int, kernel: int, stride: int = 1) -> str:
-    """A convolution with its batch norm, two nodes."""
+def convolution(graph: Graph, source: str, inputs: int, outputs: int, *sizes: int) -> str:
+    """A convolution, of a kernel and perhaps a stride, with its batch norm: two nodes."""
+    kernel, stride = (*sizes, 1)[:2]
     made = graph.node("Conv", source, graph.weight(outputs, inputs, kernel, kernel), kernel_shape=[kernel, kernel],
                       strides=[stride, stride], pads=[kernel // 2] * 4)  # fmt: skip
     return graph.node("BatchNormalization", made, *(graph.weight(outputs) for _ in range(4)))
