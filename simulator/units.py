@@ -222,7 +222,7 @@ def ceil_ticks(ticks: float) -> int:
     return math.ceil(ticks - ROUNDING_GUARD_TICKS)
 
 
-def ticks_to_seconds(ticks: int) -> float:
+def ticks_to_seconds(ticks: float) -> float:
     """Ticks as seconds."""
     return ticks / TICKS_PER_SECOND
 
@@ -247,6 +247,15 @@ def format_quantity(value: float, unit: str, digits: int = 3) -> str:
             text = f"{rounded:.{digits}g}" if abs(rounded) < 10**digits else f"{rounded:.0f}"
             return f"{text} {prefix}{unit}"
     raise AssertionError("unreachable: the last scale always returns")
+
+
+def format_ticks(ticks: int) -> str:
+    """A time in ticks as a person writes it.
+
+    >>> format_ticks(96_400_000_000)
+    '96.4 ms'
+    """
+    return format_quantity(ticks_to_seconds(ticks), "s")
 
 
 VALUE_DIGITS: Final = 4

@@ -1,6 +1,8 @@
-"""Compute of a chip: clusters, each with matrix paths, a vector engine and a local SRAM."""
+"""Compute of a chip: clusters, each with matrix paths, a vector engine and a local SRAM; and the CPU."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from pydantic import Field, model_validator
 
@@ -30,6 +32,16 @@ class MatrixPath(Spec):
     """Depth of the smallest tile."""
 
 
+def check_native_path(matrix: Mapping[str, MatrixPath]) -> None:
+    """Refuses matrix paths without the one that kernels take where theirs is not there.
+
+    Raises:
+        ValueError: saying so.
+    """
+    if "native" not in matrix:
+        raise ValueError(f'matrix: must have a path named "native", got {", ".join(matrix) or "none"}')
+
+
 class VectorEngine(Spec):
     """Everything that is not a matrix multiplication: norms, activations, rope, conversion, softmax."""
 
@@ -56,8 +68,7 @@ class Cluster(Spec):
 
     @model_validator(mode="after")
     def _has_native_path(self) -> Cluster:
-        if "native" not in self.matrix:
-            raise ValueError(f'matrix: must have a path named "native", got {", ".join(self.matrix)}')
+        check_native_path(self.matrix)
         return self
 
     def path(self, name: str) -> MatrixPath:
@@ -68,3 +79,10 @@ class Cluster(Spec):
         """Dense MAC/s of all clusters on a path, None if the path has no such dtype."""
         rate = self.path(path).macs_per_cycle.get(dtype)
         return None if rate is None else rate.value * self.count.value * self.clock.value
+
+
+class Host(Spec):
+    """The CPU core that enqueues kernels."""
+
+    clock: Frequency
+    """Its clock."""

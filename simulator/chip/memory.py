@@ -43,7 +43,7 @@ class Split(Spec):
 
 
 SHARE_ROUNDING = 1e-9
-"""So that shares such as 0.1, 0.2 and 0.7 are not more than everything."""
+"""So that shares such as 0.05, 0.55, 0.3 and 0.1 are not more than everything."""
 
 
 class Sram(Spec):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from simulator.chip.compute import MatrixPath, VectorEngine
+from simulator.chip.compute import MatrixPath, VectorEngine, check_native_path
 from simulator.chip.memory import LocalSplit, Split
 from simulator.sourced import Duration, Frequency, Sourced
 from simulator.spec import Spec
@@ -30,8 +30,8 @@ class Mode(Spec):
 
     @model_validator(mode="after")
     def _has_native_path(self) -> Mode:
-        if self.matrix is not None and "native" not in self.matrix:
-            raise ValueError(f'matrix: must have a path named "native", got {", ".join(self.matrix) or "none"}')
+        if self.matrix is not None:
+            check_native_path(self.matrix)
         return self
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field, model_validator
 
 from simulator.precision import Dtype
-from simulator.sourced import Capacity, Count, Frequency, Power, TransferRate, Voltage, Whole
+from simulator.sourced import Capacity, Count, Frequency, Power, Sourced, TransferRate, Voltage, Whole
 from simulator.spec import Spec
 from simulator.terms import LaneKind, Surroundings
 
@@ -38,6 +38,11 @@ class Physical(Spec):
     """SRAM that the rest of the chip file does not name: spare cache of the die, buffers of other engines."""
     voltage: Voltage | None = None
     """Supply of the die; None for the voltage at which the technology states its energies."""
+
+
+def with_spares(used: Sourced, on_die: Sourced | None) -> Sourced:
+    """What is used, or what is on the die if that is more: spares of a die do not take in what exceeds it."""
+    return used if on_die is None or on_die.value < used.value else on_die
 
 
 class PowerState(Spec):

@@ -3,110 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import Field, model_validator
 
-from simulator.chip.compute import Cluster
+from simulator.chip.compute import Cluster, Host
 from simulator.chip.dram import Dram
+from simulator.chip.interconnect import Dies, Link, Master, Noc
 from simulator.chip.memory import Sram
 from simulator.chip.modes import Partition, Reconfiguration, sum_of_clusters
-from simulator.chip.physical import Physical, PowerState
+from simulator.chip.physical import Physical, PowerState, with_spares
 from simulator.chip.routing import RoutingUnit
 from simulator.errors import SpecError, nearest
 from simulator.sourced import (
     Area,
-    Bandwidth,
-    ChosenCapacity,
-    ChosenDuration,
-    Duration,
-    Fraction,
-    Frequency,
     Power,
     Sourced,
 )
 from simulator.spec import Spec
-
-
-class Noc(Spec):
-    """The way from the accelerator to DRAM: one port for all clusters together."""
-
-    bandwidth: Bandwidth
-    """Peak bytes per second."""
-    sustained_fraction: Fraction
-    """What a stream reaches of that peak."""
-
-    @property
-    def sustained_bytes_per_s(self) -> float:
-        """Formula: peak * sustained fraction."""
-        return self.bandwidth.value * self.sustained_fraction.value
-
-
-class MasterBudget(Spec):
-    """Bytes that a master may move in every period (MemGuard); then it stands still until the next begins."""
-
-    size: ChosenCapacity
-    """Bytes of a period."""
-    period: ChosenDuration
-    """Length of a period."""
-
-
-class Master(Spec):
-    """A requester on the DRAM: the accelerator, the CPU, the ISP, the display.
-
-    Shares are policies of the memory controller that the user chooses (MPAM and the like), so they need no source.
-    """
-
-    weight: float = Field(default=1.0, gt=0)
-    """Relative share when the DRAM is contended (weighted max-min)."""
-    minimum_share: float = Field(default=0.0, ge=0, le=1)
-    """Fraction of the DRAM that the master gets for certain while it asks for it."""
-    maximum_share: float = Field(default=1.0, gt=0, le=1)
-    """Fraction of the DRAM that the master never exceeds."""
-    limit: Literal["hard", "soft"] = "hard"
-    """Whether `maximum_share` holds always, or only while another master could use what is left."""
-    budget: MasterBudget | None = None
-    """Bytes of the DRAM that the master may move in every period; None for no budget."""
-    rate_cap: Bandwidth | None = None
-    """The most the master can move by itself (its port, its outstanding requests)."""
-
-    @model_validator(mode="after")
-    def _shares_agree(self) -> Master:
-        if self.minimum_share > self.maximum_share:
-            raise ValueError(
-                f"minimum_share: must be at most maximum_share ({self.maximum_share:g}), got {self.minimum_share:g}"
-            )
-        return self
-
-
-class Link(Spec):
-    """A link to another die, to another chip or to a sensor. Only that of `dies` takes part in a run."""
-
-    bandwidth: Bandwidth
-    """Bytes per second and direction."""
-    latency: Duration | None = None
-    """Time of an empty message."""
-
-    @property
-    def latency_bytes(self) -> float:
-        """Bytes that it could move in its latency, for which a message occupies it besides its own."""
-        return 0.0 if self.latency is None else self.latency.value * self.bandwidth.value
-
-
-class Dies(Spec):
-    """Several equal dies, each with all that the chip says, and a link from each to the others."""
-
-    count: Annotated[int, Field(ge=2)]
-    """How many."""
-    link: str
-    """The link between them: a key of `links`."""
-
-
-class Host(Spec):
-    """The CPU core that enqueues kernels."""
-
-    clock: Frequency
-    """Its clock."""
 
 
 class Chip(Spec):
@@ -168,14 +82,15 @@ class Chip(Spec):
                 "physical: must say what is around the compute where a technology is named, got nothing "
                 "(physical: {surroundings: car} for what a car needs and no CPU cores)"
             )
-        self._modes_and_partitions_agree()
+        self._modes_agree()
+        self._places_agree()
         self._levels_agree()
         guaranteed = sum(master.minimum_share for master in self.masters.values())
         if guaranteed > 1:
             raise ValueError(f"masters: minimum shares must sum to at most 1, got {guaranteed:g}")
         return self
 
-    def _modes_and_partitions_agree(self) -> None:
+    def _modes_agree(self) -> None:
         if self.reconfiguration is not None:
             if self.reconfiguration.cluster != self.accelerator:
                 raise ValueError(
@@ -189,6 +104,9 @@ class Chip(Spec):
                         f"reconfiguration.modes.{name}.split: must name shared SRAM levels "
                         f'({", ".join(self.sram) or "the chip has none"}), got "{unknown[0]}"'
                     )
+
+    def _places_agree(self) -> None:
+        """Dies and partitions, where a frame may run."""
         if self.dies is not None and self.dies.link not in self.links:
             raise ValueError(
                 f'dies.link: must name one of the links ({", ".join(self.links) or "none"}), got "{self.dies.link}"'
@@ -201,10 +119,8 @@ class Chip(Spec):
         """What the SRAM keeps must fit it, and lie in one shared level, in every mode."""
         in_modes = self.in_modes
         for name, chip in in_modes.items():
-            for field, level in (
-                ("local_split", chip.cluster.sram),
-                *((f"split.{at}", to) for at, to in chip.sram.items()),
-            ):
+            shared = {f"split.{at}": level for at, level in chip.sram.items()}
+            for field, level in {"local_split": chip.cluster.sram, **shared}.items():
                 try:
                     level.check_kv_store()
                 except ValueError as error:
@@ -214,9 +130,7 @@ class Chip(Spec):
             if self.sram[name].split is not None and all(name in mode.split for mode in modes):
                 raise ValueError(f"sram.{name}.split: is never used, every mode has its own")
         chips = in_modes.values()
-        lasting = dict.fromkeys(
-            name for chip in chips for name, level in chip.sram.items() if level.keeps_something
-        )  # fmt: skip
+        lasting = dict.fromkeys(name for chip in chips for name, level in chip.sram.items() if level.keeps_something)
         if len(lasting) > 1:
             raise ValueError(f"sram: only one shared level may keep weights, kv or experts, got {', '.join(lasting)}")
         for name in self.sram:
@@ -255,10 +169,7 @@ class Chip(Spec):
             level: memory.model_copy(update={"split": mode.split[level]}) if level in mode.split else memory
             for level, memory in self.sram.items()
         }
-        cluster = self.cluster.model_copy(update=changed)
-        return self.model_copy(
-            update={"clusters": {**self.clusters, self.accelerator: cluster}, "sram": levels, "reconfiguration": None}
-        )
+        return self._with_cluster(self.cluster.model_copy(update=changed), sram=levels, reconfiguration=None)
 
     def in_partition(self, name: str) -> Chip:
         """The chip as a partition sees it: its clusters, and as large a part of the shared SRAM.
@@ -269,10 +180,11 @@ class Chip(Spec):
         part = clusters / self.cluster.count.value
         count = self.cluster.count.model_copy(update={"value": float(clusters)})
         levels = {level: memory.part(part) for level, memory in self.sram.items()}
-        cluster = self.cluster.model_copy(update={"count": count})
-        return self.model_copy(
-            update={"clusters": {**self.clusters, self.accelerator: cluster}, "sram": levels, "partitions": {}}
-        )
+        return self._with_cluster(self.cluster.model_copy(update={"count": count}), sram=levels, partitions={})
+
+    def _with_cluster(self, cluster: Cluster, **others: object) -> Chip:
+        """The chip with another accelerator, and with other values of some fields."""
+        return self.model_copy(update={"clusters": {**self.clusters, self.accelerator: cluster}, **others})
 
     @property
     def cluster_sram_bytes(self) -> int:
@@ -294,25 +206,19 @@ class Chip(Spec):
             )
         state = states[name]
         physical, ways = self.physical or Physical(), self.reconfiguration
-        used, there = self.cluster.count, physical.clusters_on_die.get(self.accelerator)
-        on_die = used if there is None or there.value < used.value else there  # what a state turns off stays there
-        physical = physical.model_copy(
-            update={"clusters_on_die": {**physical.clusters_on_die, self.accelerator: on_die}}
-        )
+        on_die = physical.clusters_on_die  # what a state turns off stays there
+        spares = {self.accelerator: with_spares(self.cluster.count, on_die.get(self.accelerator))}
+        physical = physical.model_copy(update={"clusters_on_die": {**on_die, **spares}})
         if ways is not None and state.cluster_clock is not None:
             ways = ways.at_most(state.cluster_clock)
-        return self.model_copy(
-            update={
-                "clusters": {**self.clusters, self.accelerator: _replaced(
-                    self.cluster, {"count": state.clusters_on, "clock": state.cluster_clock}
-                )},
-                "reconfiguration": ways,
-                "dram": _replaced(self.dram, {"rate": state.dram_rate}),
-                "host": _replaced(self.host, {"clock": state.host_clock}),
-                "power": state.power or self.power,
-                "physical": _replaced(physical, {"voltage": state.voltage, "cpu_cores_on": state.cpu_cores_on}),
-            }
-        )  # fmt: skip
+        return self._with_cluster(
+            _replaced(self.cluster, {"count": state.clusters_on, "clock": state.cluster_clock}),
+            reconfiguration=ways,
+            dram=_replaced(self.dram, {"rate": state.dram_rate}),
+            host=_replaced(self.host, {"clock": state.host_clock}),
+            power=state.power or self.power,
+            physical=_replaced(physical, {"voltage": state.voltage, "cpu_cores_on": state.cpu_cores_on}),
+        )
 
 
 _SpecT = TypeVar("_SpecT", bound=Spec)

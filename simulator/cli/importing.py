@@ -21,7 +21,7 @@ def import_group() -> None:
     """Turn a model that others publish into a workload."""
 
 
-@import_group.command("hf")
+@import_group.command("hf", short_help="From the configuration of a Hugging Face model.")
 @click.argument("path", metavar="DIR|config.json", type=FILE)
 @click.option("--name", metavar="NAME", help="Name of the workload; without it that of the file or the folder.")
 @click.option("--out", "out_path", metavar="FILE", type=FILE, help="Write the workload here instead of to stdout.")
@@ -132,7 +132,7 @@ def _sides(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and len(text) < 20 and int(width) and int(height)):
+    if not all(side.isdecimal() and len(side) < 6 and int(side) for side in (width, height)):
         raise click.BadParameter(f"must be WIDTHxHEIGHT, such as 576x320, got {text}", param_hint="--image-size")
     return int(height), int(width)
 
@@ -150,7 +150,8 @@ def _check_out(path: Path | None, name: str | None, *, force: bool) -> None:
 def _print(imported: Imported | ImportedNetwork, out_path: Path | None, *, as_json: bool) -> None:
     """The workload goes to its file or to stdout; what is said about it goes where the workload does not."""
     from simulator.importers import Imported
-    from simulator.report.import_sheet import import_sheet, network_import_sheet
+    from simulator.report.import_sheet import import_sheet
+    from simulator.report.network_import_sheet import network_import_sheet
     from simulator.report.workload_file import workload_text, write_workload
 
     def sheet() -> str:

@@ -11,7 +11,7 @@ from typing import Final
 
 from simulator.explanation.levers import Change, Lever
 from simulator.explanation.sensitivity import STEP, Sensitivity
-from simulator.units import format_quantity, ticks_to_seconds
+from simulator.units import format_ticks
 
 OWNERS: Final = {"chip": "", "runtime": " (software)", "background": " (other traffic)"}
 _STEP: Final = f"{100 * STEP:.0f} %"
@@ -71,7 +71,7 @@ def _sentences(advice: Advice) -> Iterable[str]:
     if advice.equals:
         yield f"As much by {', '.join(advice.equals)}."
     for item in advice.larger_steps:
-        saved = 100 * (1 - (item.better.latency_ticks or 0) / item.base_ticks)
+        saved = 100 * (1 - item.better_ticks / item.base_ticks)
         yield f"{item.lever.name} comes in larger steps: {_value(item.lever, item.better)} takes {saved:.1f} % off."
     if advice.best_of_chip is not None:
         chip = advice.best_of_chip
@@ -85,9 +85,8 @@ def _sentences(advice: Advice) -> Iterable[str]:
 
 def _saving(item: Sensitivity) -> str:
     """Such as "takes 145 ms off (-12.6 %): 1.01 s."."""
-    ticks = item.better.latency_ticks
-    assert ticks is not None  # it saves something
-    return f"takes {_time(item.base_ticks - ticks)} off ({longer(item.better, item.base_ticks)}): {_time(ticks)}."
+    saved, ticks = format_ticks(item.saved_ticks), format_ticks(item.better_ticks)
+    return f"takes {saved} off ({longer(item.better, item.base_ticks)}): {ticks}."
 
 
 def _spare(item: Sensitivity) -> str:
@@ -98,7 +97,7 @@ def _spare(item: Sensitivity) -> str:
 
 
 def _deadline_sentences(advice: Advice, deadline_ticks: int) -> Iterable[str]:
-    deadline = _time(deadline_ticks)
+    deadline = format_ticks(deadline_ticks)
     if not advice.reaches:
         is_met_now = advice.best.base_ticks <= deadline_ticks
         yield f"The deadline of {deadline} is met {'without it, too' if is_met_now else 'with it'}."
@@ -107,7 +106,7 @@ def _deadline_sentences(advice: Advice, deadline_ticks: int) -> Iterable[str]:
     if late:
         first = late[0]
         ticks = first.change.latency_ticks
-        took = "the frame cannot run" if ticks is None else f"it takes {_time(ticks)}"
+        took = "the frame cannot run" if ticks is None else f"it takes {format_ticks(ticks)}"
         yield f"Alone it cannot meet the deadline of {deadline}: with {_reached(first)}, {took}."
         if late[1:]:
             yield f"Nor can {' or '.join(reach.lever.name for reach in late[1:])}."
@@ -139,7 +138,3 @@ def longer(change: Change, base_ticks: int) -> str:
 def is_near(value: float, wanted: float) -> bool:
     """Whether a value is the one wanted, made whole: to a thousandth."""
     return abs(value - wanted) <= 1e-3 * abs(wanted)
-
-
-def _time(ticks: int) -> str:
-    return format_quantity(ticks_to_seconds(ticks), "s")

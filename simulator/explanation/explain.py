@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from simulator.explanation.find_advice import find_advice
 from simulator.explanation.levers import Change, Lever, Variants, levers_of
 from simulator.explanation.parts import LatencyParts, latency_parts
 from simulator.explanation.sensitivity import STEP, Sensitivity, over_ranges, tornado
-from simulator.simulation.result import Result
+from simulator.simulation.result import Result, seconds_by_name
 from simulator.units import ticks_to_seconds
 
 SCHEMA: Final = "roadline.explain/1"
@@ -55,22 +55,18 @@ class Explanation:
         result = self.result
         return {
             "schema": SCHEMA,
-            "name": result.setup.name,
-            "chip": result.setup.chip.name,
-            "workload": result.setup.streams[0].workload.name,
-            "runtime": result.setup.runtime.name,
-            "precision": result.precision,
-            "engine": result.timeline.engine,
+            **result.what_ran,
             "latency_s": result.latency_s,
             "deadline_s": result.deadline_s,
             "simulations": self.num_simulated,
-            "attribution": _seconds(self.parts.part_ticks),
+            "attribution": seconds_by_name(self.parts.part_ticks),
             "phases": [
-                {"name": phase, "attribution": _seconds(ticks)} for phase, ticks in self.parts.phase_part_ticks.items()
+                {"name": phase, "attribution": seconds_by_name(ticks)}
+                for phase, ticks in self.parts.phase_part_ticks.items()
             ],
             "critical_path": [
                 {"phase": item.phase, "operation": item.operation, "tasks": item.num_tasks,
-                 "time_s": ticks_to_seconds(item.ticks), "attribution": _seconds(item.part_ticks)}
+                 "time_s": ticks_to_seconds(item.ticks), "attribution": seconds_by_name(item.part_ticks)}
                 for item in self.parts.items
             ],
             "step_fraction": STEP,
@@ -127,10 +123,6 @@ def explain(result: Result, *, engine: EngineName = "auto", progress: Progress |
         advice=best,
         num_simulated=variants.num_simulated,
     )
-
-
-def _seconds(ticks: Mapping[str, int]) -> dict[str, float]:
-    return {name: ticks_to_seconds(count) for name, count in ticks.items()}
 
 
 def _sensitivity_dict(item: Sensitivity) -> dict[str, Any]:

@@ -46,8 +46,7 @@ def find_advice(result: Result, bars: Sequence[Sensitivity], variants: Variants,
     others = sorted((item for item in saving if item.lever.name not in equals), key=lambda item: -item.gain_fraction)
     in_turn = [best, *(item for item in others if item is not best)]
     of_chip = [item for item in saving if item.lever.owner == "chip"]
-    ticks = best.better.latency_ticks
-    assert ticks is not None  # it saves something
+    ticks = best.better_ticks
     parts = _parts_after(result, best, engine)
     limited_by = max(parts, key=lambda part: parts[part])
     deadline = result.setup.streams[0].deadline_ticks
@@ -57,7 +56,7 @@ def find_advice(result: Result, bars: Sequence[Sensitivity], variants: Variants,
         best=best,
         best_of_chip=_best(of_chip)[0] if of_chip and best.lever.owner != "chip" else None,
         equals=equals,
-        larger_steps=tuple(item for item in others if _saves_more(item, ticks) and _distance_from_step(item) > STEP),
+        larger_steps=tuple(item for item in others if item.better_ticks < ticks and _distance_from_step(item) > STEP),
         limited_by=limited_by,
         limited_fraction=parts[limited_by] / sum(parts.values()),
         deadline_ticks=deadline_ticks,
@@ -77,10 +76,6 @@ def _best(saving: Sequence[Sensitivity]) -> tuple[Sensitivity, tuple[str, ...]]:
     best = min(equal, key=_distance_from_step)
     owner = best.lever.owner
     return best, tuple(item.lever.name for item in equal if item is not best and item.lever.owner == owner)
-
-
-def _saves_more(item: Sensitivity, ticks: int) -> bool:
-    return item.better.latency_ticks is not None and item.better.latency_ticks < ticks
 
 
 def _spares(bars: Sequence[Sensitivity], deadline_ticks: int) -> list[Sensitivity]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from simulator.engine.interface import Engine
 from simulator.metrics.critical_path import critical_path
-from simulator.metrics.parts import MASTERS_PART, RELEASES_PART, parts_of_tasks
+from simulator.metrics.parts import MASTERS_PART, RELEASES_PART, named_ticks, parts_of_tasks
 from simulator.program import NONE, Background, Program, Streams
 from simulator.program.capacity import sole_transfer_ticks
 from simulator.program.program import Ints
@@ -94,7 +94,7 @@ def latency_parts(timeline: Timeline, release: int, engine: Engine) -> LatencyPa
     np.add.at(counts, operation[path.queue_ticks + path.own_ticks + path.contention_ticks > 0], 1)
     return LatencyParts(
         latency_ticks=int(timeline.release_end_tick[release]) - released,
-        part_ticks=_named(names, ticks.sum(axis=0)),
+        part_ticks=named_ticks(names, ticks.sum(axis=0)),
         items=_items(program, names, ticks, counts),
         phase_part_ticks=_by_phase(program, names, ticks),
     )
@@ -169,7 +169,7 @@ def _items(program: Program, names: tuple[str, ...], ticks: Ints, counts: Ints) 
         has_operation = row < len(labels.operations)
         phase = labels.phases[int(labels.operation_phase[row])] if has_operation else ""
         operation = labels.operations[row] if has_operation else ""
-        items.append(PathItem(phase, operation, int(counts[row]), _named(names, ticks[row])))
+        items.append(PathItem(phase, operation, int(counts[row]), named_ticks(names, ticks[row])))
     return tuple(sorted(items, key=lambda item: -item.ticks))
 
 
@@ -177,10 +177,4 @@ def _by_phase(program: Program, names: tuple[str, ...], ticks: Ints) -> dict[str
     by_phase = np.zeros((len(program.labels.phases) + 1, len(names)), dtype=np.int64)  # the last row: no phase
     np.add.at(by_phase, np.append(program.labels.operation_phase, NONE), ticks)
     phases = zip((*program.labels.phases, ""), by_phase, strict=True)
-    return {phase: _named(names, row) for phase, row in phases if row.any()}
-
-
-def _named(names: tuple[str, ...], ticks: Ints) -> dict[str, int]:
-    """The ticks of each part that has some, largest first."""
-    order = np.argsort(-ticks, kind="stable").tolist()
-    return {names[index]: int(ticks[index]) for index in order if ticks[index] > 0}
+    return {phase: named_ticks(names, row) for phase, row in phases if row.any()}

@@ -31,9 +31,14 @@ class Sensitivity:
         return max(abs(_ticks(change, self.base_ticks) - self.base_ticks) for change in (self.low, self.high))
 
     @property
+    def cannot_run(self) -> bool:
+        """Whether one of the two makes a run impossible."""
+        return None in {self.low.latency_ticks, self.high.latency_ticks}
+
+    @property
     def has_effect(self) -> bool:
         """Whether it changes the latency by more than rounding does, or makes a run impossible."""
-        return self.swing_ticks > self.rounding_ticks or None in {self.low.latency_ticks, self.high.latency_ticks}
+        return self.swing_ticks > self.rounding_ticks or self.cannot_run
 
     @property
     def is_fixed(self) -> bool:
@@ -47,6 +52,16 @@ class Sensitivity:
         return min((self.low, self.high), key=lambda change: _ticks(change, self.base_ticks))
 
     @property
+    def better_ticks(self) -> int:
+        """The lower latency; that of the setup if none can run."""
+        return _ticks(self.better, self.base_ticks)
+
+    @property
+    def saved_ticks(self) -> int:
+        """What the better end saves; negative if both ends cost time."""
+        return self.base_ticks - self.better_ticks
+
+    @property
     def gain_fraction(self) -> float:
         """The fraction of the latency that a step of 20 % saves; 0 if it saves nothing.
 
@@ -54,8 +69,7 @@ class Sensitivity:
         a value ratio w has the latency ratio r ** (log w / log v). One that could only change by less is not
         extrapolated. A number that went to zero has no ratio: a fifth of it counts as a fifth of what all of it saves.
         """
-        change, present = self.better, self.lever.value
-        ticks = _ticks(change, self.base_ticks)
+        change, present, ticks = self.better, self.lever.value, self.better_ticks
         if ticks >= self.base_ticks or present == 0:
             return 0.0
         if change.value == 0:

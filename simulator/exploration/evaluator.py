@@ -45,7 +45,7 @@ from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND, seconds_to_t
 from simulator.variants import Floats, Ints
 from simulator.workload import Workload
 from simulator.workload.decoder import Decoder
-from simulator.workload.spec import DecodePhase, PrefillPhase
+from simulator.workload.phases import DecodePhase, PrefillPhase
 
 _PHASES: tuple[PhaseKind, ...] = ("prefill", "decode")
 

@@ -7,18 +7,23 @@ would run them. The graphs of the components are in `decoder`, `vision` and `act
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
 
 from simulator.errors import SpecError
 from simulator.graph.action import action_blocks
-from simulator.graph.decoder import cached_elements, decoder_blocks, seen_tokens
+from simulator.graph.decoder import Pass, cached_elements, decoder_blocks, pass_blocks, seen_tokens
 from simulator.graph.graph import Block, PhaseGraph, WorkloadGraph
 from simulator.graph.network import network_blocks
 from simulator.graph.operator import CacheWrite
+from simulator.graph.speculation import drafter_parameters, speculation_blocks
 from simulator.graph.vision import learned_rows, vision_blocks
 from simulator.routing import RouterFit, RouterTrace, preset_fit, read_trace, synthetic_trace
 from simulator.workload import Decoder
 from simulator.workload.network import rows_of
-from simulator.workload.spec import ActionPhase, DecodePhase, NetworkPhase, Phase, PrefillPhase, VisionPhase, Workload
+from simulator.workload.phases import ActionPhase, DecodePhase, NetworkPhase, Phase, PrefillPhase, VisionPhase
+from simulator.workload.spec import Workload
 
 
 def build_graph(workload: Workload, seed: int = 0) -> WorkloadGraph:
@@ -55,6 +60,9 @@ def count_parameters(workload: Workload) -> dict[str, int]:
     counts: dict[str, int] = {}
     if workload.decoder is not None:
         counts["decoder"] = _parameters(decoder_blocks(workload.decoder, rows=1, prompt=0, num_steps=1))
+        for phase in workload.pipeline:
+            if isinstance(phase, DecodePhase) and phase.speculation is not None:
+                counts["decoder"] += drafter_parameters(workload.decoder, phase.speculation)
         if not workload.decoder.has_head and not workload.decoder.tied_head:
             counts["decoder"] += workload.decoder.vocabulary * workload.decoder.hidden
     if workload.vision is not None:
@@ -99,22 +107,37 @@ def _build_phase(workload: Workload, phase: Phase) -> PhaseGraph:
 def _build_vision(workload: Workload, phase: VisionPhase) -> PhaseGraph:
     tower = workload.vision
     assert tower is not None  # Workload refuses a phase without its component
-    blocks = vision_blocks(tower, images=phase.images, patches=phase.patches)
+    blocks = vision_blocks(tower, images=phase.images, patches=phase.patches, kept_tokens=phase.kept_tokens)
     tokens = phase.kept_tokens or tower.tokens(phase.images, phase.patches)
     return PhaseGraph("vision", phase.precision, tokens, blocks)
 
 
 def _build_prefill(workload: Workload, phase: PrefillPhase) -> PhaseGraph:
     assert workload.decoder is not None
-    blocks = decoder_blocks(workload.decoder, rows=phase.tokens, prompt=0, num_steps=0)
-    return PhaseGraph("prefill", phase.precision, phase.tokens, blocks)
+    if phase.reused_tokens == 0 and phase.chunk is None:
+        blocks = decoder_blocks(workload.decoder, rows=phase.tokens, prompt=0, num_steps=0)
+        return PhaseGraph("prefill", phase.precision, phase.tokens, blocks)
+    rows = phase.chunk or phase.new_tokens
+    contexts = np.arange(phase.reused_tokens, phase.tokens, rows)
+    *blocks_of_chunk, output = pass_blocks(workload.decoder, Pass(rows, contexts, "earlier"))
+    blocks = (*blocks_of_chunk, replace(output, only_last=True))
+    return PhaseGraph("prefill", phase.precision, phase.new_tokens, blocks, len(contexts))
 
 
 def _build_decode(workload: Workload, phase: DecodePhase) -> PhaseGraph:
     assert workload.decoder is not None
-    prompt = _cached_tokens(workload, "decode")
-    blocks = decoder_blocks(workload.decoder, rows=1, prompt=prompt, num_steps=phase.tokens)
-    return PhaseGraph("decode", phase.precision, phase.tokens, blocks, phase.tokens)
+    decoder, prompt, num_steps = workload.decoder, _cached_tokens(workload, "decode"), phase.num_steps
+    blocks: tuple[Block, ...]
+    if phase.speculation is not None:
+        per_pass = phase.speculation.tokens_per_pass
+        contexts = prompt + np.floor(per_pass * np.arange(num_steps)).astype(np.int64)
+        blocks = speculation_blocks(decoder, phase.speculation, contexts)
+    elif phase.tokens_per_pass > 1:
+        rows = phase.tokens_per_pass
+        blocks = pass_blocks(decoder, Pass(rows, prompt + rows * np.arange(num_steps), "all", num_results=rows))
+    else:
+        blocks = decoder_blocks(decoder, rows=1, prompt=prompt, num_steps=num_steps)
+    return PhaseGraph("decode", phase.precision, phase.tokens, blocks, num_steps)
 
 
 def _build_action(workload: Workload, phase: ActionPhase) -> PhaseGraph:

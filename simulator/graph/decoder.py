@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,6 +47,10 @@ class DecoderSizes(LayerSizes, Protocol):
     def has_head(self) -> bool: ...  # noqa: D102
     @property
     def qkv_bias(self) -> bool: ...  # noqa: D102
+
+
+Sees = Literal["cache", "earlier", "all"]
+"""Which of each other's keys tokens see that go through together; see `Pass`."""
 
 
 class Run(NamedTuple):
@@ -108,20 +112,35 @@ def _seen(window: Size | None, tokens: Size) -> Size:
 
 @lru_cache(maxsize=256)
 def decoder_blocks(decoder: Decoder, *, rows: int, prompt: int, num_steps: int) -> tuple[Block, ...]:
-    """A prefill of all rows (`num_steps` 0), or decoded tokens after a prompt, one per step.
+    """A prefill of all rows (`num_steps` 0), or decoded tokens after a prompt, one per step."""
+    return pass_blocks(decoder, Pass(rows, prompt + np.arange(1, num_steps + 1) if num_steps else None))
 
-    Every run of equal layers is a block; runs of the same kind have the same graph.
-    """
-    contexts = prompt + np.arange(1, num_steps + 1) if num_steps else None
+
+class Pass(NamedTuple):
+    """Tokens that go through a decoder together, once or in several steps."""
+
+    rows: int
+    """How many."""
+    contexts: Ints | None
+    """Tokens in the cache that they read, per step; None for none."""
+    sees: Sees = "cache"
+    """Which of each other's keys they see: a single token finds its own in the cache, with the others; several see the
+    earlier ones and their own, or all. Without a context they see the earlier ones."""
+    num_results: int = 1
+    """Rows that go through the head: the last ones."""
+
+
+def pass_blocks(decoder: Decoder, what: Pass) -> tuple[Block, ...]:
+    """A pass through the decoder. Every run of equal layers is a block; runs of the same kind have the same graph."""
     style = style_of(decoder)
     graphs: dict[tuple[LayerKind, bool], OperatorGraph] = {}
-    blocks = [Block(_embedding(decoder, rows), 1)]
+    blocks = [Block(_embedding(decoder, what.rows), 1)]
     for run in runs_of(decoder):
         key = run.kind, run.is_sparse
         if key not in graphs:
-            graphs[key] = _layer(decoder, run, rows, contexts, style)
+            graphs[key] = _layer(decoder, run, what, style)
         blocks.append(Block(graphs[key], run.repeats, run.first_layer))
-    return *blocks, Block(_output(decoder, style), 1)
+    return *blocks, Block(_output(decoder, style, what.num_results), 1)
 
 
 def decoder_graphs(
@@ -135,7 +154,7 @@ def decoder_graphs(
         contexts: tokens in the cache, per step, once the new one is written: its key is read with the others. None
             for a prefill, whose rows attend causally to each other.
     """
-    mixed, mixed_edges = _attention(sizes, sizes.attention_window, rows, contexts, PLAIN)
+    mixed, mixed_edges = _attention(sizes, sizes.attention_window, Pass(rows, contexts), PLAIN)
     if sizes.is_sparse:
         experts = ExpertSizes(
             sizes.hidden, sizes.ffn_width, sizes.experts, sizes.top_k, sizes.shared_experts * sizes.ffn_width
@@ -167,18 +186,25 @@ def _embedding(sizes: DecoderSizes, rows: int) -> OperatorGraph:
     return OperatorGraph("embedding", [table], [])
 
 
-def _output(sizes: DecoderSizes, style: LayerStyle) -> OperatorGraph:
-    final: list[Operator] = [norm("final_norm", 1, sizes.hidden, style=style)]
+def _output(sizes: DecoderSizes, style: LayerStyle, rows: int = 1) -> OperatorGraph:
+    final: list[Operator] = [norm("final_norm", rows, sizes.hidden, style=style)]
     if not sizes.has_head:
         return OperatorGraph("output", final, [])
     head = MatMul(
-        "head", (), rows=1, inputs=sizes.hidden, outputs=sizes.vocabulary, role="head", shares_weights=sizes.tied_head
+        "head",
+        (),
+        rows=rows,
+        inputs=sizes.hidden,
+        outputs=sizes.vocabulary,
+        role="head",
+        shares_weights=sizes.tied_head,
     )
     return OperatorGraph("output", [*final, head], [("final_norm", "head")])
 
 
-def _layer(decoder: Decoder, run: Run, rows: int, contexts: Ints | None, style: LayerStyle) -> OperatorGraph:
+def _layer(decoder: Decoder, run: Run, what: Pass, style: LayerStyle) -> OperatorGraph:
     """A layer of a run."""
+    rows, contexts = what.rows, what.contexts
     if run.kind == "linear":
         assert decoder.linear is not None  # Decoder refuses linear layers without their sizes
         mixed, edges = linear_attention(decoder.linear, decoder.hidden, rows, style, is_prefill=contexts is None)
@@ -188,21 +214,26 @@ def _layer(decoder: Decoder, run: Run, rows: int, contexts: Ints | None, style: 
         window = decoder.attention_window if run.kind == "window" else None
         name = "window_attention" if run.kind == "window" and len(set(decoder.kinds)) > 1 else "attention"
         mixed, edges = _attention(
-            decoder, window, rows, contexts, style, name=name, sinks=decoder.heads if decoder.attention_sinks else 0
+            decoder, window, what, style, name=name, sinks=decoder.heads if decoder.attention_sinks else 0
         )
     others, other_edges = _ffn(decoder, run, rows, style)
     return OperatorGraph("layer", [*mixed, *others], [*edges, *other_edges])
 
 
 def _attention(
-    sizes: DecoderSizes, window: Size | None, rows: int, contexts: Ints | None, style: LayerStyle,
-    *, name: str = "attention", sinks: Size = 0,
+    sizes: DecoderSizes, window: Size | None, what: Pass, style: LayerStyle, *, name: str = "attention",
+    sinks: Size = 0,
 ) -> tuple[list[Operator], Edges]:  # fmt: skip
     """Attention to keys and values per head, with what is before and behind it in a layer."""
+    rows, contexts, sees, _ = what
+    reads_own = contexts is not None and sees == "cache"
+    before: Size = 0 if contexts is None else contexts
+    if window is not None:
+        before = smallest(before, window if reads_own else window - 1)
     attention = Attention(
-        name, (), queries=rows, cached_keys=0 if contexts is None else _seen(window, contexts),
-        own_keys=rows if contexts is None else 0, heads=sizes.heads, kv_heads=sizes.kv_heads, head_dim=sizes.head_dim,
-        is_causal=contexts is None, window=window, sinks=sinks,
+        name, (), queries=rows, cached_keys=before, own_keys=0 if reads_own else rows, heads=sizes.heads,
+        kv_heads=sizes.kv_heads, head_dim=sizes.head_dim, is_causal=not reads_own and sees != "all",
+        window=None if sees == "all" else window, sinks=sinks,
     )  # fmt: skip
     return self_attention(
         sizes, rows, attention, has_bias=sizes.qkv_bias, cached_rows=_seen(window, rows), style=style

@@ -79,13 +79,22 @@ class OperatorGraph:
 
 @dataclass(frozen=True)
 class Block:
-    """A graph and how often it is repeated, each time with weights of its own."""
+    """A graph and how often it is repeated."""
 
     graph: OperatorGraph
     repeats: Size
     """One number, or for a family of models (`lowering.Family`) an array with one per model."""
     first_layer: int | None = None
     """The layer of the first repetition, if repetitions are layers of a decoder."""
+    shares_weights: bool = False
+    """Whether all repetitions have the same weights (a drafter runs several times in a row)."""
+    only_last: bool = False
+    """Whether only the last step of the phase runs it (the head of a prompt that comes in chunks)."""
+
+    @property
+    def copies(self) -> Size:
+        """How many sets of weights it has."""
+        return 1 if self.shares_weights else self.repeats
 
 
 @dataclass(frozen=True)
@@ -120,23 +129,24 @@ class PhaseGraph:
     @property
     def flop(self) -> int:
         """Flop of all steps."""
-        return sum(int(block.repeats) * self.over_steps(block.graph.flop) for block in self.blocks)
+        return sum(int(block.repeats) * self.over_steps(block.graph.flop, block) for block in self.blocks)
 
     @property
     def parameters(self) -> int:
         """Parameters of all blocks."""
-        return sum(int(block.repeats * block.graph.parameters) for block in self.blocks)
+        return sum(int(block.copies * block.graph.parameters) for block in self.blocks)
 
-    def over_steps(self, count: Size) -> int:
-        """A count of one step, or an array of counts per step, summed over all steps."""
-        return int(np.broadcast_to(np.asarray(count), (self.num_steps,)).sum())
+    def over_steps(self, count: Size, block: Block | None = None) -> int:
+        """A count of one step, or an array of counts per step, summed over all steps, or those that run a block."""
+        of_steps = np.broadcast_to(np.asarray(count), (self.num_steps,))
+        return int(of_steps[-1] if block and block.only_last else of_steps.sum())
 
     def operators(self) -> Iterator[tuple[Operator, int]]:
-        """Every operator of a step with its repetitions, those of blocks with the same graph together."""
-        repeats: dict[OperatorGraph, int] = {}
+        """Every operator of a step with the copies of its weights, those of blocks with the same graph together."""
+        copies: dict[OperatorGraph, int] = {}
         for block in self.blocks:
-            repeats[block.graph] = repeats.get(block.graph, 0) + int(block.repeats)
-        for graph, count in repeats.items():
+            copies[block.graph] = copies.get(block.graph, 0) + int(block.copies)
+        for graph, count in copies.items():
             for operator in graph.operators:
                 yield operator, count
 

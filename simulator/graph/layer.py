@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.graph.operator import Attention, CacheWrite, Elementwise, MatMul, Operator
 from simulator.terms import Fusion
-from simulator.variants import Size, largest
+from simulator.variants import Size, smallest
 
 Edges = list[tuple[str, str]]
 
@@ -101,11 +101,19 @@ def self_attention(
     return [*operators, *ending], [*edges, *ending_edges]
 
 
+def _context(attention: Attention, cached_rows: Size) -> Size:
+    """Tokens in the cache once the new ones are there: a decoded token finds its own among those that it reads."""
+    if not np.any(attention.own_keys):
+        return attention.cached_keys
+    tokens = attention.cached_keys + cached_rows
+    return tokens if attention.window is None else smallest(tokens, attention.window)
+
+
 def cache_write(attention: Attention, cached_rows: Size) -> CacheWrite:
     """So many new rows go to the cache that attention reads."""
     return CacheWrite(
         "cache_write", ("head_norm_rope_cache",), tokens=cached_rows, kv_heads=attention.kv_heads,
-        head_dim=attention.head_dim, context=largest(attention.cached_keys, cached_rows), window=attention.window,
+        head_dim=attention.head_dim, context=_context(attention, cached_rows), window=attention.window,
         value_dim=attention.value_dim, values_in_keys=attention.values_in_keys,
     )  # fmt: skip
 

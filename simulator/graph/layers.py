@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from simulator.graph.graph import PhaseGraph, WorkloadGraph
+from simulator.graph.graph import Block, OperatorGraph, PhaseGraph, WorkloadGraph
 from simulator.graph.operator import (
     Attention,
     CacheWrite,
@@ -59,19 +59,29 @@ def weight_bytes(graph: WorkloadGraph) -> int:
 
 
 def _phase_rows(phase: PhaseGraph) -> list[LayerRow]:
-    return [
-        LayerRow(
-            phase=phase.name,
-            name=operator.name,
-            shape=_shape(operator),
-            repeats=repeats,
-            steps=phase.num_steps,
-            parameters=int(operator.parameters) * repeats,
-            weight_bytes=_weight_bytes(operator, phase.precision) * repeats,
-            flop=phase.over_steps(operator.flop) * repeats,
-        )
-        for operator, repeats in phase.operators()
-    ]
+    """Blocks with the same graph have one row for each of its operators."""
+    alike: dict[OperatorGraph, list[Block]] = {}
+    for block in phase.blocks:
+        alike.setdefault(block.graph, []).append(block)
+    rows = []
+    for graph, blocks in alike.items():
+        repeats, copies = (sum(int(count) for count in counts) for counts in zip(
+            *((block.repeats, block.copies) for block in blocks), strict=True
+        ))  # fmt: skip
+        rows += [
+            LayerRow(
+                phase=phase.name,
+                name=operator.name,
+                shape=_shape(operator),
+                repeats=repeats,
+                steps=1 if blocks[0].only_last else phase.num_steps,
+                parameters=int(operator.parameters) * copies,
+                weight_bytes=_weight_bytes(operator, phase.precision) * copies,
+                flop=phase.over_steps(operator.flop, blocks[0]) * repeats,
+            )
+            for operator in graph.operators
+        ]
+    return rows
 
 
 def _weight_bytes(operator: Operator, precision_name: str) -> int:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from simulator.graph.named import Named
 from simulator.graph.recurrence import DeltaRule, ShortConvolution
-from simulator.variants import Size, smallest
+from simulator.variants import Size, largest, smallest
 
 ElementwiseKind = Literal[
     "norm", "head_norm", "rope", "gated_activation", "activation", "squared_relu", "add", "routing", "combine",
@@ -220,19 +220,23 @@ class Attention(Named):
     def pairs(self) -> Size:
         """Query-key pairs of one head over the whole batch.
 
-        Causal: row i (from 1) sees its i own keys, so S rows see S (S + 1) / 2. With a window of w keys row i sees
-        min(i, w) of them, so with m = min(S, w) all rows see m (m + 1) / 2 + (S - m) m.
+        Causal: row i (from 1) sees c cached keys and its i own, so S rows see S c + S (S + 1) / 2. With a window of w
+        keys row i sees min(c + i, w), so with m = min(S, w - c) rows before the window is full all rows see
+        m c + m (m + 1) / 2 + (S - m) w.
         """
-        own: Size
-        if not self.is_causal and self.window is not None:
+        pairs: Size
+        if self.is_causal and self.window is not None:
+            growing: Size = smallest(self.queries, largest(self.window - self.cached_keys, 0))
+            seen_growing = growing * self.cached_keys + growing * (growing + 1) // 2
+            pairs = seen_growing + (self.queries - growing) * self.window
+        elif self.is_causal:
+            pairs = self.queries * self.cached_keys + self.queries * (self.queries + 1) // 2
+        elif self.window is not None:
             groups, rest = self.own_keys // self.window, self.own_keys % self.window
-            own = groups * self.window**2 + rest**2
-        elif not self.is_causal:
-            own = self.queries * self.own_keys
+            pairs = self.queries * self.cached_keys + groups * self.window**2 + rest**2
         else:
-            growing: Size = self.queries if self.window is None else smallest(self.queries, self.window)
-            own = growing * (growing + 1) // 2 + (self.queries - growing) * growing
-        return self.batch * (self.queries * self.cached_keys + own)
+            pairs = self.queries * (self.cached_keys + self.own_keys)
+        return self.batch * pairs
 
     @property
     def flop(self) -> Size:

@@ -15,8 +15,13 @@ Layers = VisionTower | JoinedTower
 
 
 @lru_cache(maxsize=64)
-def vision_blocks(tower: VisionTower, *, images: int, patches: int) -> tuple[Block, ...]:
-    """All images through the tower; attention stays within one image, or within one window of it."""
+def vision_blocks(
+    tower: VisionTower, *, images: int, patches: int, kept_tokens: int | None = None
+) -> tuple[Block, ...]:  # fmt: skip
+    """All images through the tower; attention stays within one image, or within one window of it.
+
+    Of the tokens only some may be kept, which are copied; what picks them is left out.
+    """
     rows = images * patches
     blocks = _layer_blocks(tower, images, patches)
     if tower.joined is not None:
@@ -31,6 +36,9 @@ def vision_blocks(tower: VisionTower, *, images: int, patches: int) -> tuple[Blo
         blocks.append(Block(_merger(tower, rows, tower.merger_norm), 1 + alike))
         if tower.extra_mergers > alike:
             blocks.append(Block(_merger(tower, rows, extra_norm), tower.extra_mergers))
+    if kept_tokens is not None:
+        kept = Elementwise("keep", (), kind="add", rows=kept_tokens, width=tower.output_width or tower.width)
+        blocks.append(Block(OperatorGraph("pruning", [kept], []), 1))
     return tuple(blocks)
 
 

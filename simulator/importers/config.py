@@ -126,7 +126,7 @@ class Config:
 
     def complain(self, key: str, rule: str, got: Any, hint: str | None = None) -> None:
         """Notes what is wrong with a value."""
-        words = "nothing" if got is None else _written(got)
+        words = "nothing" if got is None else written(got)
         self.complaints.append(Complaint(self.place, (*self.path, key), f"{rule}, got {words}", hint))
 
     def check(self) -> None:
@@ -183,7 +183,7 @@ def parse_object(content: bytes, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{name}  must be valid JSON: {str(error).splitlines()[0]}") from None
     if not isinstance(tree, dict):
-        raise SpecError(f"{name}  must be a JSON object, got {_written(tree)}")
+        raise SpecError(f"{name}  must be a JSON object, got {written(tree)}")
     return tree
 
 
@@ -195,8 +195,8 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return tree
 
 
-def _written(value: object) -> str:
-    """A value for a message."""
+def written(value: object) -> str:
+    """A value as the file has it, for a message."""
     if isinstance(value, Mapping):
         return "an object"
     if isinstance(value, list):

@@ -45,14 +45,7 @@ def frame_of(model: Model, question: Question) -> Frame:
         SpecError: when the question does not fit the model.
     """
     config = model.config
-    plain, *remarks = plain_precision(config)
-    chosen, quantised = matrix_precision(config, plain)
-    config.check()
-    if question.precision is not None:
-        plain = chosen = question.precision
-    if question.precision is not None or (chosen != plain and model.tower is None):
-        remarks = []  # nothing has the precision that they are about
-    remarks = [*model.remarks, *remarks, quantised]
+    plain, chosen, remarks = _precisions(model, question.precision)
     pipeline: list[dict[str, Any]] = []
     notes = []
     visual_tokens = 0
@@ -76,8 +69,21 @@ def frame_of(model: Model, question: Question) -> Frame:
             "pipeline_status": "assumed",
             "pipeline_note": f"chosen at the import: {'; '.join(notes)}",
         },
-        tuple(remark for remark in remarks if remark),
+        (*model.remarks, *remarks),
     )
+
+
+def _precisions(model: Model, asked: str | None) -> tuple[str, str, tuple[str, ...]]:
+    """Precisions of the tower and of the language model, and remarks where the configuration does not say them."""
+    plain, unsure = plain_precision(model.config)
+    chosen, quantised = matrix_precision(model.config, plain)
+    model.config.check()
+    if asked is not None:
+        differs = asked != chosen
+        return asked, asked, ((f"precision: {asked} was asked for, the file has {chosen}",) if differs else ())
+    if chosen != plain and model.tower is None:
+        unsure = None  # nothing has the precision that it is about
+    return plain, chosen, tuple(remark for remark in (unsure, quantised) if remark)
 
 
 def _patches(place: str, tower: Tower, question: Question) -> tuple[int, int, str]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from simulator.document.complaint import shown
 from simulator.errors import SpecError
-from simulator.importers.config import Config, read_config
+from simulator.importers.config import Config, read_config, written
 from simulator.importers.frame import Question, frame_of
 from simulator.importers.model import Model, read_model
 from simulator.importers.quantisation import packed_bits
@@ -40,8 +40,8 @@ class Imported:
     """The file, with a fingerprint of its bytes."""
     remarks: tuple[str, ...]
     """What was decided for the reader."""
-    filled: Mapping[str, Any]
-    """Keys that the file leaves out, with what the family takes instead."""
+    filled: Mapping[str, str]
+    """Keys that the file leaves out, with what its class takes instead, as JSON."""
     unknown: tuple[str, ...]
     """Keys that nobody knows: they may have a cost that the workload lacks."""
     comparison: Comparison | None
@@ -51,7 +51,7 @@ class Imported:
     def provenance(self) -> tuple[str, ...]:
         """What stands above the workload in its file."""
         lines = [f"Imported from {self.origin}.", *self.remarks]
-        lines += [f"{key}: left out there, {value} as in all of {self.family}" for key, value in self.filled.items()]
+        lines += [f"{key}: left out there, {value} as its class has it" for key, value in self.filled.items()]
         lines += [f"{key}: not known, and left out" for key in self.unknown]
         if self.comparison is not None:
             lines.append(f"Stored weights: {self.comparison.verdict}.")
@@ -109,7 +109,7 @@ def import_hf(path: Path, question: Question | None = None, *, name: str | None 
         family=model.family,
         origin=f"{shown(file)}, sha256 {fingerprint}",
         remarks=frame.remarks,
-        filled=dict(config.filled),
+        filled={key: written(value) for key, value in config.filled.items()},
         unknown=model.unknown(),
         comparison=None if tensors is None else compare(workload, tensors, packed_bits(config)),
     )

@@ -14,6 +14,10 @@ _FP8: Final = {"fp8", "fbgemm_fp8", "float8"}
 _MODELOPT: Final = {"FP8": "fp8", "NVFP4": "nvfp4", "W4A16_AWQ": "w4a16", "W8A8_SQ_PER_CHANNEL": "w8a8",
                     "MXFP8": "mxfp8", "MXFP4": "mxfp4"}  # fmt: skip
 
+_COMPRESSED: Final = {"float-quantized": "fp8", "int-quantized": "w8a8", "nvfp4-pack-quantized": "nvfp4",
+                      "mxfp4-pack-quantized": "mxfp4"}  # fmt: skip
+_INTEGERS: Final = {4: "w4a16", 8: "w8a16"}
+
 
 def plain_precision(config: Config) -> tuple[str, str | None]:
     """The precision of weights that are not quantised, and a remark where the configuration does not decide it."""
@@ -51,15 +55,14 @@ def matrix_precision(config: Config, plain: str) -> tuple[str, str | None]:
 def _named(part: Config, method: str) -> str | None:
     """The precision that a quantisation means, None if there is none."""
     if method in {"awq", "gptq"}:
-        return {4: "w4a16", 8: "w8a16"}.get(_bits(part))
+        return _INTEGERS.get(_bits(part))
     if method in _FP8:
         return "fp8"
     if method == "modelopt":
         return _MODELOPT.get(part.text("quant_algo", default=""))
     if method == "compressed-tensors":
-        return {"float-quantized": "fp8", "nvfp4-pack-quantized": "nvfp4", "mxfp4-pack-quantized": "mxfp4"}.get(
-            part.text("format", default="")
-        )
+        stored = part.text("format", default="")
+        return _INTEGERS.get(_bits(part)) if stored == "pack-quantized" else _COMPRESSED.get(stored)
     return "mxfp4" if method == "mxfp4" else None
 
 
@@ -71,6 +74,10 @@ def packed_bits(config: Config) -> int:
 def _bits(part: Config) -> int:
     """Bits of a weight, 0 if the quantisation does not say."""
     bits: Any = part.value("bits") if part.has("bits") else part.value("w_bit")
+    groups = part.value("config_groups")  # of compressed-tensors: all have the same bits where weights are packed
+    if isinstance(groups, dict) and groups:
+        weights = part.part("config_groups").part(next(iter(groups))).part("weights")
+        bits = weights.value("num_bits")
     return bits if type(bits) is int and bits > 0 else 0
 
 

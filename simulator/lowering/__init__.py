@@ -5,6 +5,7 @@ Reads from: `chip`, `runtime`, `graph`. Gives to: `program` (and so to the engin
 
 from simulator.lowering.capacity import dram_needs, stored_weight_bytes
 from simulator.lowering.demand import Demand, Family
+from simulator.lowering.experts import expert_counts
 from simulator.lowering.kept import context_tokens
 from simulator.lowering.lower import lower, lower_family, one_after_another
 from simulator.lowering.modes import Stage, flop_per_byte, modes_of, stages_of
@@ -19,6 +20,7 @@ __all__ = [
     "Stage",
     "context_tokens",
     "dram_needs",
+    "expert_counts",
     "flop_per_byte",
     "lower",
     "lower_family",

@@ -44,6 +44,8 @@ def dram_needs(demands: Sequence[Demand], platform: Platform) -> list[Need]:
     """
     needs: list[Need] = []
     for demand in demands:
+        if demand.is_alternative:
+            continue
         components: dict[tuple[int, str], int] = {}
         cache_dies: set[int] = set()
         states: dict[int, int] = {}

@@ -160,7 +160,8 @@ def attention_matrix_cycles(
     The query heads of one KV head share its keys, so their rows fill a tile together; what is missing to a full tile
     is padded.
 
-    Formula:  t = pairs H 2 d / (e M S) * ceil(rows/p) p / rows,  rows = queries * heads / kv_heads
+    Formula:  t = pairs H (d + v) / (e M S) * ceil(rows/p) p / rows,  rows = queries * heads / kv_heads, and v the
+              width of a value, which is that of a key (d) unless keys are latent
     Source:   [roadline-e2e-fit] section 3.2 and 4.2 (fractions of the warp-level path), [roadline-op-fit] section 3.3
     """
     rows = attention.queries * attention.heads // attention.kv_heads
@@ -173,7 +174,7 @@ def attention_matrix_cycles(
 def attention_vector_macs_cycles(attention: Attention, cluster: Cluster) -> Amount:
     """Amount of scores and values on the vector lanes.
 
-    Formula:  t = pairs H 2 d / (lanes S)
+    Formula:  t = pairs H (d + v) / (lanes S)
     Source:   definition of a lane; used where a tile would be mostly padding
     """
     return attention.flop / 2 / (cluster.vector.lanes.value * cluster.count.value)

@@ -19,6 +19,8 @@ class Demand:
     priority: int = 0
     in_flight: int = 1
     """Frames that may be computed at the same time, each with a KV cache of its own."""
+    is_alternative: bool = False
+    """Whether it runs instead of the demand before it, which needs no less memory: both are never there at once."""
     platforms: Mapping[PhaseName, Platform] = field(default_factory=dict)
     """Where each phase runs and in which mode, by its name; phases that are not named run where all others do."""
 

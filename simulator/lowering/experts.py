@@ -38,6 +38,19 @@ class ExpertTraffic:
     """Shape: layers, steps."""
 
 
+class ExpertCounts(NamedTuple):
+    """Experts that a kernel touches: of one layer and step, or of each kind of them."""
+
+    touched: Size
+    """Different ones."""
+    cached: Size
+    """Those of them that are on the chip."""
+    named: Size
+    """Those of the others that a predictor names; 0 without one."""
+    hit_rate: float
+    """The share of the named ones that is used indeed; 0 without a predictor."""
+
+
 class ExpertLoads(NamedTuple):
     """Bytes of one matrix of the experts that a kernel touches."""
 
@@ -87,33 +100,45 @@ def expert_traffic(
     return traffic
 
 
+def expert_counts(operator: ExpertMatMul, traffic: ExpertTraffic | None, platform: Platform) -> ExpertCounts:
+    """How many experts a kernel touches, finds on the chip, and has named by a predictor.
+
+    Formula:  named = min(touched - cached, top_k)
+
+    Args:
+        operator: the matrices of all experts.
+        traffic: what is touched and cached; None if the operator says what is touched, and nothing is cached.
+        platform: chip and runtime.
+    """
+    touched = operator.touched if traffic is None else traffic.touched
+    cached: Size = 0 if traffic is None else traffic.cached
+    unit = platform.chip.routing
+    if unit is None or unit.prefetch is None:
+        return ExpertCounts(touched, cached, 0, 0.0)
+    return ExpertCounts(touched, cached, smallest(touched - cached, operator.top_k), unit.prefetch.hit_rate.value)
+
+
 def expert_loads(
     operator: ExpertMatMul, matrix_bytes: Size, traffic: ExpertTraffic | None, platform: Platform
 ) -> ExpertLoads:
     """Where one matrix of the touched experts comes from.
 
-    Formula:  missed = touched - cached;  named = min(missed, top_k);  early = named * bytes of a matrix
-              late = missed * bytes - floor(hit rate * early)
+    Formula:  early = named * bytes of a matrix;  late = (touched - cached) * bytes - floor(hit rate * early)
     Status:   assumed: of every layer exactly the hit rate is predicted, so only the mean is right; a prefill, which
               touches more than a token picks, has no more predicted than a token
 
     Args:
         operator: the matrices of all experts.
         matrix_bytes: of one expert.
-        traffic: what is touched and cached; None if the operator says what is touched, and nothing is cached.
+        traffic: as in `expert_counts`.
         platform: chip and runtime.
     """
-    touched = operator.touched if traffic is None else traffic.touched
-    cached: Size = 0 if traffic is None else traffic.cached
-    early: Size = 0
-    right: Size = 0
-    unit = platform.chip.routing
-    if unit is not None and unit.prefetch is not None:
-        early = smallest(touched - cached, operator.top_k) * matrix_bytes
-        right = whole(unit.prefetch.hit_rate.value * early)
-    there = cached * matrix_bytes + right
+    count = expert_counts(operator, traffic, platform)
+    early = count.named * matrix_bytes
+    right = whole(count.hit_rate * early)
+    there = count.cached * matrix_bytes + right
     near = whole(platform.far_share("experts") * there)
-    return ExpertLoads((touched - cached) * matrix_bytes - right, early, near, there - near)
+    return ExpertLoads((count.touched - count.cached) * matrix_bytes - right, early, near, there - near)
 
 
 def expert_matrix_bytes(operator: ExpertMatMul, used: Precision) -> Size:

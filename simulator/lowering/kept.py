@@ -43,7 +43,7 @@ def kept_of(
     if room["kv"] > 0:
         kept["kv_layers"] = cache_layers(phases, platform, kind)
         kept["kv_sinks"] = max(level.kv_sinks for level in (chip.cluster.sram, *chip.sram.values()))
-        kept["kv_tokens"] = _kept_tokens(room["kv"], kept["kv_layers"], kept["kv_sinks"])
+        kept["kv_tokens"] = kept_tokens(room["kv"], kept["kv_layers"], kept["kv_sinks"])
         kept["far_kv"] = platform.far_share("kv")
     if room["weights"] > 0:
         kept["weight_bytes"] = _matrix_bytes(phases if here is None else here, platform, kind)
@@ -79,7 +79,7 @@ def cache_bytes(tokens: Size, layers: Sequence[CacheLayers], sinks: int = 0) -> 
     return total
 
 
-def _kept_tokens(room_bytes: int, layers: Sequence[CacheLayers], sinks: int) -> Size:
+def kept_tokens(room_bytes: int, layers: Sequence[CacheLayers], sinks: int) -> Size:
     """The most tokens that fit a room, if the layers that see farthest (the last) keep all of them."""
     room: Size = room_bytes
     per_token: Size = sum(token_bytes for _, token_bytes in layers)
@@ -149,9 +149,9 @@ def _matrix_bytes(phases: Sequence[PhaseGraph], platform: Platform, kind: Ints |
 
 
 def _operators(phase: PhaseGraph, kind: Ints | None) -> Iterator[tuple[Operator, Size]]:
-    """Every operator of a step with its repetitions, in a family one per kind (shape: kinds, 1)."""
+    """Every operator of a step with the copies of its weights, in a family one per kind (shape: kinds, 1)."""
     for block in phase.blocks:
-        repeats = block.repeats
+        repeats = block.copies
         if kind is not None and isinstance(repeats, np.ndarray):
             of_kind = np.zeros(int(kind.max()) + 1, dtype=np.int64)
             of_kind[kind] = repeats

@@ -51,7 +51,7 @@ def lower(
     jobs = []
     for demand in demands:
         stages = stages_of(demand.graph, platform, demand.platforms)
-        jobs.append(_Jobs(stages, np.zeros(1, dtype=np.int64), demand.priority))
+        jobs.append(_Jobs(stages, np.zeros(1, dtype=np.int64), demand.priority, is_alternative=demand.is_alternative))
     program = _program(jobs, platform, streams, background or Background())
     _check_budgets(program, platform)
     return program
@@ -92,6 +92,8 @@ class _Jobs:
     priority: int = 0
     is_family: bool = False
     """Whether the jobs are models of a family, whose repetitions are arrays."""
+    is_alternative: bool = False
+    """Whether it runs instead of the job before it."""
 
 
 def _program(jobs: Sequence[_Jobs], platform: Platform, streams: Streams, background: Background) -> Program:
@@ -192,7 +194,7 @@ def _lasting_spaces(tasks: FoldedTasks, jobs: Sequence[_Jobs], segments: Sequenc
             for what, size_bytes in lasting:
                 if not is_fixed:
                     rows += _spaces(size_bytes, first_task[0], last_task[-1], what, stage.platform)
-                elif stage is on_die[0]:
+                elif stage is on_die[0] and not job.is_alternative:
                     rows += _spaces(size_bytes, NONE, NONE, what, stage.platform)
             instance = int(begins[-1])
     columns = np.array(rows, dtype=np.int64).reshape(-1, 4).T

@@ -106,7 +106,7 @@ def flop_per_byte(phase: PhaseGraph, platform: Platform) -> float:
     moved_bytes = 0
     for block in phase.blocks:
         for work in lower_block(block.graph, platform, precision(phase.precision)).works:
-            moved_bytes += int(block.repeats) * phase.over_steps(work.loaded_bytes + work.stored_bytes)
+            moved_bytes += int(block.repeats) * phase.over_steps(work.loaded_bytes + work.stored_bytes, block)
     return phase.flop / max(moved_bytes, 1)
 
 

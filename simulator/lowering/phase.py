@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from simulator.graph import ExpertMatMul, OperatorGraph, PhaseGraph
+from simulator.graph import Block, ExpertMatMul, OperatorGraph, PhaseGraph
 from simulator.lowering.block import CAUSES, BlockTable, block_table, lower_block
 from simulator.lowering.emit import block_fragments
 from simulator.lowering.experts import ExpertTraffic
@@ -136,6 +135,7 @@ class PhaseLowering:
         if num_steps > 1:
             starts[:, 1:] = fragments.add(self._start(is_first=False, is_phase=False), self._platform, priority)
         numbers, repeats, layers = [starts], [np.ones(num_jobs, dtype=np.int64)], [np.full(num_jobs, NONE)]
+        only_last = [False]
         lowered: dict[OperatorGraph, tuple[BlockTable, int]] = {}
         traffic = iter(self._layers_of_experts())
         for block in self._phase.blocks:
@@ -144,24 +144,27 @@ class PhaseLowering:
                 lowered[block.graph] = table, fragments.add(self._fragments(table), self._platform, priority)
             table, first = lowered[block.graph]
             of_block = next(traffic)
-            self._count(table, block.repeats, of_block)
+            self._count(table, block, of_block)
             steps = np.arange(num_steps) if table.num_steps > 1 else np.zeros(num_steps, dtype=np.int64)
             if of_block is not None and table.num_kinds > 1:  # layers differ, so each is a segment
                 for layer, of_layer in enumerate(of_block, block.first_layer or 0):
                     numbers.append(np.broadcast_to(first + of_layer * table.num_steps + steps, (num_jobs, num_steps)))
                     repeats.append(np.ones(num_jobs, dtype=np.int64))
                     layers.append(np.full(num_jobs, layer))
+                    only_last.append(block.only_last)
                 continue
             of_kind = first + (kind * table.num_steps if table.num_kinds > 1 else np.zeros(num_jobs, dtype=np.int64))
             numbers.append(of_kind[:, None] + steps)
             repeats.append(np.broadcast_to(np.asarray(block.repeats), (num_jobs,)))
+            only_last.append(block.only_last)
             layers.append(
                 np.where(repeats[-1] > 1, 0, NONE) if block.first_layer is None
                 else np.full(num_jobs, block.first_layer)
             )  # fmt: skip
+        is_left_out = np.repeat(np.arange(num_steps) < num_steps - 1, len(numbers)) & np.tile(only_last, num_steps)
         return Segments(
             fragment=np.stack(numbers, axis=2).reshape(num_jobs, -1),
-            repeats=np.tile(np.stack(repeats, axis=1), num_steps),
+            repeats=np.where(is_left_out, 0, np.tile(np.stack(repeats, axis=1), num_steps)),
             layer=np.tile(np.stack(layers, axis=1), num_steps),
             step=np.repeat(np.arange(num_steps), len(numbers)) if num_steps > 1 else np.array([NONE]),
         )
@@ -210,22 +213,23 @@ class PhaseLowering:
             host_operation=self._host,
         )  # fmt: skip
 
-    def _count(self, table: BlockTable, repeats: Any, traffic: Ints | None) -> None:
+    def _count(self, table: BlockTable, block: Block, traffic: Ints | None) -> None:
         """Tells what the kernels of a block compute and keep in all repetitions and steps.
 
         In a family this differs from job to job: nothing is told. Flop are those of any experts.
         """
-        if not isinstance(repeats, int) or (table.num_kinds > 1 and traffic is None):
+        if not isinstance(block.repeats, int) or (table.num_kinds > 1 and traffic is None):
             return
         for column, row in enumerate(self._rows_of(table)):
-            self._operations.flop[row] += repeats * self._phase.over_steps(table.flop[: table.num_steps, column])
-            self._operations.kept_bytes[row] += self._kept_bytes(table, column, repeats, traffic)
+            flop = self._phase.over_steps(table.flop[: table.num_steps, column], block)
+            self._operations.flop[row] += block.repeats * flop
+            self._operations.kept_bytes[row] += self._kept_bytes(table, column, block, traffic)
 
-    def _kept_bytes(self, table: BlockTable, column: int, repeats: int, traffic: Ints | None) -> int:
+    def _kept_bytes(self, table: BlockTable, column: int, block: Block, traffic: Ints | None) -> int:
         """What a kernel reads and writes where it stays, in all layers and steps."""
         kept = table.unmoved_bytes[:, column]
         if traffic is None or table.num_kinds == 1:
-            return repeats * self._phase.over_steps(kept)
+            return int(block.repeats) * self._phase.over_steps(kept, block)
         step = np.arange(table.num_steps) if table.num_steps > 1 else 0
         return int(np.sum(kept[traffic * table.num_steps + step]))
 

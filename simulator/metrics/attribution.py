@@ -24,7 +24,7 @@ from simulator.metrics.critical_path import (
     walk_of,
 )
 from simulator.metrics.latency import ReleaseLatency, release_latency
-from simulator.metrics.parts import RELEASES_PART, narrowest_channels, parts_of_tasks
+from simulator.metrics.parts import RELEASES_PART, named_ticks, narrowest_channels, parts_of_tasks
 from simulator.program.capacity import sole_transfer_ticks
 from simulator.program.program import NONE, Ints, Program
 from simulator.program.template_columns import sole_ticks_of_templates
@@ -105,21 +105,16 @@ def attribute(timeline: Timeline, release: int, latency: ReleaseLatency | None =
     check_begin(timeline, rows.start + task, before)
     return Attribution(
         latency_ticks=latency.latency_ticks,
-        cause_ticks=_named(names, ticks.sum(axis=0)),
+        cause_ticks=named_ticks(names, ticks.sum(axis=0)),
         phase_cause_ticks={
-            phase.name: _named(names, row) for phase, row in zip(latency.phases, ticks[1:], strict=False)
+            phase.name: named_ticks(names, row) for phase, row in zip(latency.phases, ticks[1:], strict=False)
         },
-        part_ticks=_named(parts.names, part_ticks.sum(axis=0)),
+        part_ticks=named_ticks(parts.names, part_ticks.sum(axis=0)),
         phase_part_ticks={
-            phase.name: _named(parts.names, row) for phase, row in zip(latency.phases, part_ticks[1:], strict=False)
+            phase.name: named_ticks(parts.names, row)
+            for phase, row in zip(latency.phases, part_ticks[1:], strict=False)
         },
     )
-
-
-def _named(names: tuple[str, ...], ticks: Ints) -> dict[str, int]:
-    """The ticks of each cause that has some, largest first."""
-    order = np.argsort(-ticks, kind="stable").tolist()
-    return {names[index]: int(ticks[index]) for index in order if ticks[index] > 0}
 
 
 def _alone_ticks(timeline: Timeline, release: int) -> Ints:

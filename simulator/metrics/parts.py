@@ -6,6 +6,7 @@ part has is in `metrics.attribution`, and with an engine at hand, more finely, i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -63,6 +64,12 @@ def parts_of_tasks(program: Program, cause: Ints, unit: Ints, route: Ints) -> Ta
         own.append(names.setdefault(_part(program, of_cause - 1, of_unit - 1, carrier), len(names)))
         channel.append(names.setdefault(carrier or OTHER_MASTERS, len(names)))
     return TaskParts(tuple(names), np.array(own, np.int64)[index.ravel()], np.array(channel, np.int64)[index.ravel()])
+
+
+def named_ticks(names: Sequence[str], ticks: Ints) -> dict[str, int]:
+    """The ticks of each cause or part that has some, largest first (shape of `ticks`: names)."""
+    order = np.argsort(-ticks, kind="stable").tolist()
+    return {names[index]: int(ticks[index]) for index in order if ticks[index] > 0}
 
 
 def narrowest_channels(resources: Resources) -> Ints:

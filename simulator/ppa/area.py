@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from simulator.chip import Chip, Cluster, Physical
+from simulator.chip.physical import with_spares
 from simulator.errors import SpecError, nearest
 from simulator.precision import Dtype
 from simulator.sourced import Sourced
@@ -83,20 +84,18 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
     physical, table = chip.physical or Physical(), technology.area
     logic = technology.logic_area.value
     counts = {
-        name: cluster.count.value if is_powered else _larger(cluster.count, physical.clusters_on_die.get(name))
+        name: (cluster.count if is_powered else with_spares(cluster.count, physical.clusters_on_die.get(name))).value
         for name, cluster in chip.clusters.items()
     }
     shapes = {name: [cluster] for name, cluster in chip.clusters.items()}
-    shapes[chip.accelerator] = [
-        seen.cluster for seen in chip.in_modes.values()
-    ]  # what the largest of them needs is on the die
+    # of modes what the largest needs is on the die
+    shapes[chip.accelerator] = [seen.cluster for seen in chip.in_modes.values()]
     macs_mm2 = sum(counts[name] * max(_macs_mm2(shape, technology) for shape in shapes[name]) for name in shapes)
     lanes = sum(counts[name] * max(shape.vector.lanes.value for shape in shapes[name]) for name in shapes)
     local_bytes = sum(counts[name] * cluster.sram.capacity.value for name, cluster in chip.clusters.items())
     shared_bytes = sum(level.capacity.value for level in chip.sram.values())
     other_lanes_mm2 = _value(physical.other_lanes) * table.lane["simt"].value
-    used = chip.dram.width_bits
-    pins = used.value if is_powered else _larger(used, physical.dram_pins_on_die)
+    pins = chip.dram.width_bits if is_powered else with_spares(chip.dram.width_bits, physical.dram_pins_on_die)
     pin_mm2 = named(table.dram_pin, chip.dram.type, technology, "area.dram_pin")
     blocks = {
         "matrix engines": logic * macs_mm2,
@@ -107,7 +106,7 @@ def _area(chip: Chip, technology: Technology, *, is_powered: bool) -> Area:
         "other engines": logic * (_widest_mm2(physical.other_macs, technology) + other_lanes_mm2),
         "other SRAM": sram_mm2(_value(physical.cpu_cache) + _value(physical.other_sram), technology),
         "CPU cores": logic * _cores_mm2(physical, technology, is_powered=is_powered),
-        "DRAM interface": pins * pin_mm2,
+        "DRAM interface": pins.value * pin_mm2,
         "fixed logic": logic * table.fixed_logic[physical.surroundings].value,
         "fixed I/O": table.fixed_io[physical.surroundings].value,
     }
@@ -151,11 +150,6 @@ def _cores_mm2(physical: Physical, technology: Technology, *, is_powered: bool) 
         total_mm2 += min(count, left) * core_mm2
         left -= min(count, left)
     return total_mm2
-
-
-def _larger(used: Sourced, on_die: Sourced | None) -> float:
-    """What is used, or what is on the die if that is more: spares of a die do not take in what exceeds it."""
-    return max(used.value, _value(on_die))
 
 
 def _value(number: Sourced | None) -> float:

@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from simulator.ppa.energy import PARTS, EnergyModel, route_energy, template_energy
+from simulator.ppa.energy import PARTS, route_energy, template_energy
+from simulator.ppa.energy_model import EnergyModel
 from simulator.program.columns import NONE, Floats, Ints
 from simulator.program.program import Program
 from simulator.program.template_columns import phase_of_templates, times_of_templates

@@ -13,7 +13,8 @@ from itertools import islice
 
 from simulator.ppa.power import Meter
 from simulator.report.files import new_file
-from simulator.report.trace_tracks import GROUPS, Column, CounterTrack, SliceTrack, group_number, trace_tracks
+from simulator.report.trace_tracks import trace_tracks
+from simulator.report.track import GROUPS, Column, CounterTrack, SliceTrack, group_number
 from simulator.timeline.timeline import Timeline
 
 _EVENTS_PER_WRITE = 10_000

@@ -14,17 +14,21 @@ from simulator.explanation.explain import Explanation
 from simulator.explanation.levers import Change
 from simulator.explanation.parts import PathItem
 from simulator.explanation.sensitivity import STEP, Sensitivity
-from simulator.report.sheet_parts import WIDTH, new_table, rendered
+from simulator.report.sheet_parts import WIDTH, new_table, percent_text, rendered
 from simulator.report.verdict import deadline_sentence
-from simulator.units import format_quantity, ticks_to_seconds
+from simulator.units import format_ticks
 
 SMALL_FRACTION: Final = 0.005
 """Numbers that change the latency by less have no row."""
 MOST_ITEMS: Final = 8
 """Rows of the critical path."""
-_SMALL: Final = f"{100 * SMALL_FRACTION:g} %"
 SMALL_SHARE: Final = 0.1
 """Parts of an operation below this share of it are not named."""
+MOST_FOR_SILICON: Final = 3
+"""Numbers of which a remark says what a square millimetre buys."""
+LEAST_MM2: Final = 0.05
+"""Numbers that make the die larger by less are no matter of silicon."""
+_SMALL: Final = f"{100 * SMALL_FRACTION:g} %"
 
 
 def explain_sheet(explanation: Explanation, width: int = WIDTH) -> str:
@@ -57,12 +61,12 @@ def _part_table(explanation: Explanation) -> Table:
     table = new_table("Where the time went", "part", "time >", "share >", *(f"{phase} >" for phase in named))
     for part, ticks in parts.part_ticks.items():
         table.add_row(
-            part, _time(ticks), _percent(ticks / parts.latency_ticks),
-            *(_time(phases[phase][part]) if part in phases[phase] else "" for phase in named),
+            part, format_ticks(ticks), percent_text(ticks / parts.latency_ticks),
+            *(format_ticks(phases[phase][part]) if part in phases[phase] else "" for phase in named),
         )  # fmt: skip
     table.add_section()
-    totals = (_time(sum(phases[phase].values())) for phase in named)
-    table.add_row("latency", _time(parts.latency_ticks), "", *totals)
+    totals = (format_ticks(sum(phases[phase].values())) for phase in named)
+    table.add_row("latency", format_ticks(parts.latency_ticks), "", *totals)
     return table
 
 
@@ -74,14 +78,14 @@ def _path_table(explanation: Explanation) -> Table:
     )
     for item in shown:
         table.add_row(
-            item.operation or "(none)", f"{item.num_tasks:,}", _time(item.ticks), _percent(item.ticks / latency_ticks),
-            _spent_on(item),
+            item.operation or "(none)", f"{item.num_tasks:,}", format_ticks(item.ticks),
+            percent_text(item.ticks / latency_ticks), _spent_on(item),
         )  # fmt: skip
     if rest:
         ticks = sum(item.ticks for item in rest)
         table.add_row(
-            f"{len(rest)} others", f"{sum(item.num_tasks for item in rest):,}", _time(ticks),
-            _percent(ticks / latency_ticks), "",
+            f"{len(rest)} others", f"{sum(item.num_tasks for item in rest):,}", format_ticks(ticks),
+            percent_text(ticks / latency_ticks), "",
         )  # fmt: skip
     return table
 
@@ -97,8 +101,8 @@ def _split(found: Iterable[Sensitivity]) -> tuple[list[Sensitivity], list[Sensit
     large: list[Sensitivity] = []
     small: list[Sensitivity] = []
     for item in found:
-        cannot_run = None in {item.low.latency_ticks, item.high.latency_ticks}
-        (large if cannot_run or item.swing_ticks >= SMALL_FRACTION * item.base_ticks else small).append(item)
+        is_large = item.cannot_run or item.swing_ticks >= SMALL_FRACTION * item.base_ticks
+        (large if is_large else small).append(item)
     return large, small
 
 
@@ -166,8 +170,7 @@ def _remarks(explanation: Explanation, large: Sequence[Sensitivity], small: Sequ
     base_ticks = explanation.parts.latency_ticks
     both = [item for item in explanation.tornado if _is_quicker_both_ways(item)]
     if both:
-        largest = max(1 - (change.latency_ticks or base_ticks) / base_ticks
-                      for item in both for change in (item.low, item.high))  # fmt: skip
+        largest = max(1 - item.better_ticks / base_ticks for item in both)
         if largest >= SMALL_FRACTION:
             yield (
                 f"{len(both)} of these numbers make the slowest frame quicker when smaller and when larger, by up to "
@@ -175,31 +178,21 @@ def _remarks(explanation: Explanation, large: Sequence[Sensitivity], small: Sequ
             )
 
 
-MOST_FOR_SILICON = 3
-"""Numbers of which a remark says what a square millimetre buys."""
-_LEAST_MM2 = 0.05
-
-
 def _for_silicon(explanation: Explanation) -> Iterable[str]:
     """What the die area buys, the most time for a square millimetre first."""
     bought = [
-        (gained / item.better.more_mm2, item)
+        (item.saved_ticks / item.better.more_mm2, item)
         for item in explanation.tornado
-        if item.better.more_mm2 >= _LEAST_MM2 and (gained := saved_ticks(item)) > item.rounding_ticks
+        if item.better.more_mm2 >= LEAST_MM2 and item.saved_ticks > item.rounding_ticks
     ]
     bought.sort(key=lambda each: -each[0])
     if bought:
         texts = [
-            f"{_time(round(per_mm2))} per mm2 with {item.lever.name} at {item.lever.text(item.better.value)} "
+            f"{format_ticks(round(per_mm2))} per mm2 with {item.lever.name} at {item.lever.text(item.better.value)} "
             f"({item.better.more_mm2:+.1f} mm2)"
             for per_mm2, item in bought[:MOST_FOR_SILICON]
         ]
         yield f"What a square millimetre buys: {', '.join(texts)}."
-
-
-def saved_ticks(item: Sensitivity) -> int:
-    """What the better end of a number saves."""
-    return item.base_ticks - (item.better.latency_ticks or item.base_ticks)
 
 
 def _reasons(found: Iterable[Sensitivity]) -> Iterable[str]:
@@ -215,9 +208,8 @@ def _listed(found: Iterable[Sensitivity]) -> str:
 
 
 def _is_quicker_both_ways(item: Sensitivity) -> bool:
-    return all(
-        change.latency_ticks is not None and change.latency_ticks < item.base_ticks for change in (item.low, item.high)
-    )
+    ends = (item.low.latency_ticks, item.high.latency_ticks)
+    return all(ticks is not None and ticks < item.base_ticks for ticks in ends)
 
 
 def _folded(names: Sequence[str], kept: set[str]) -> list[str]:
@@ -253,11 +245,3 @@ def _advice_text(explanation: Explanation) -> str:
     if explanation.advice is None:
         return f"No number makes the frame quicker by being changed by {100 * STEP:.0f} %."
     return explanation.advice.text
-
-
-def _time(ticks: int) -> str:
-    return format_quantity(ticks_to_seconds(ticks), "s")
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

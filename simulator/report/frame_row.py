@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from simulator.metrics.latency import release_latency
 from simulator.program.program import NONE, Ints
 from simulator.report.style import COLOURS, FAINT, INK, MISSED, MUTED
-from simulator.report.trace_tracks import lanes
+from simulator.report.track import lanes
 from simulator.timeline.timeline import ReleaseStatus, Timeline
 from simulator.units import TICKS_PER_SECOND
 

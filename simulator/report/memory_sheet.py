@@ -9,7 +9,16 @@ from rich.table import Table
 
 from simulator.chip import Access, Memory
 from simulator.chip.dram_ceiling import Overheads, ceiling, refresh_fraction
-from simulator.report.sheet_parts import DIGITS, WIDTH, heading_line, new_table, pairs, provenance, rendered
+from simulator.report.sheet_parts import (
+    DIGITS,
+    WIDTH,
+    heading_line,
+    new_table,
+    pairs,
+    percent_text,
+    provenance,
+    rendered,
+)
 from simulator.units import format_quantity
 
 _TIMES: Final = (
@@ -64,7 +73,7 @@ def _ceiling_table(memory: Memory) -> Table:
     peak_bytes_per_s = memory.channel_bits / 8 * memory.usual_rate
     for label, access in _PATTERNS:
         share = ceiling(memory, memory.usual_rate, access, Overheads())
-        table.add_row(label, format_quantity(share * peak_bytes_per_s, "B/s", DIGITS), _percent(share))
+        table.add_row(label, format_quantity(share * peak_bytes_per_s, "B/s", DIGITS), percent_text(share))
     return table
 
 
@@ -72,12 +81,8 @@ def _refresh_table(memory: Memory) -> Table:
     table = new_table("Refresh", "up to >", "multiplier >", "all banks at once >", "each bank >")
     for step in memory.refresh_steps:
         losses = (
-            _percent(refresh_fraction(t_rfc_s, memory.t_refi, step.multiplier))
+            percent_text(refresh_fraction(t_rfc_s, memory.t_refi, step.multiplier))
             for t_rfc_s in (memory.t_rfc_all, memory.t_rfc_bank)
         )
         table.add_row(f"{step.up_to_c:g} C", f"{step.multiplier:g}", *losses)
     return table
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"

@@ -15,7 +15,8 @@ from typing import IO, Any, Final, cast
 from simulator.errors import MissingExtraError
 from simulator.ppa.power import Meter
 from simulator.report.files import new_file
-from simulator.report.trace_tracks import GROUPS, Column, CounterTrack, SliceTrack, Tracks, group_number, trace_tracks
+from simulator.report.trace_tracks import trace_tracks
+from simulator.report.track import GROUPS, Column, CounterTrack, SliceTrack, Tracks, group_number
 from simulator.timeline.timeline import Timeline
 
 _SEQUENCE: Final = 1

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from simulator.metrics.streams import Percentile, StreamOutcome
-from simulator.report.sheet_parts import WIDTH, new_table, rendered
+from simulator.report.sheet_parts import WIDTH, new_table, percent_text, rendered
 from simulator.report.verdict import deadline_sentence, limit_sentence, loss_sentence, reach_sentence
 from simulator.simulation.modes import MOST_TASKS, ModeGains, PhaseMode
-from simulator.simulation.result import Result
-from simulator.units import binary_size, format_quantity, ticks_to_seconds, value_text
+from simulator.simulation.result import Result, seconds_by_name
+from simulator.units import binary_size, format_quantity, format_ticks, value_text
 
 SMALL_SHARE = 0.005
-"""Causes below this share of the latency are summed up in one row."""
+"""Causes below this share of the latency, and parts below this of the energy, are summed up in one row."""
 
 BAR = 25
 """Columns of a bar that stands for the whole latency."""
@@ -64,14 +64,13 @@ def _kept_sentence(result: Result) -> str:
         return ""
     parts = []
     if kept.kv_tokens:
-        share = _percent(kept.kv_share)
+        share = percent_text(kept.kv_share)
         parts.append(f"KV store {kept.kv_tokens:,} of {kept.cache_tokens:,} tokens, {share} of the cache")
     if kept.weight_share:
-        parts.append(f"pinned weights {_percent(kept.weight_share)}")
+        parts.append(f"pinned weights {percent_text(kept.weight_share)}")
     if kept.experts_found or kept.experts_fetched_early:
-        parts.append(
-            f"experts found {_percent(kept.experts_found)}, fetched early {_percent(kept.experts_fetched_early)}"
-        )
+        found, early = percent_text(kept.experts_found), percent_text(kept.experts_fetched_early)
+        parts.append(f"experts found {found}, fetched early {early}")
     return f"On the chip at the end of {kept.phase}: {'; '.join(parts)}."
 
 
@@ -107,14 +106,15 @@ def _phase_table(result: Result) -> Table:
     for phase in result.phases:
         bound, moved = phase.lower_bound_ticks, result.dram_bytes(phase.channel_bytes)
         table.add_row(
-            phase.name, f"{phase.tokens:,}", _ticks(phase.latency_ticks), "" if bound is None else _ticks(bound),
-            result.phase_limit(phase), format_quantity(moved, "B"), f"{phase.flop / 1e12:.3g}",
+            phase.name, f"{phase.tokens:,}", format_ticks(phase.latency_ticks),
+            "" if bound is None else format_ticks(bound), result.phase_limit(phase), format_quantity(moved, "B"),
+            f"{phase.flop / 1e12:.3g}",
         )  # fmt: skip
     flop = sum(phase.flop for phase in result.phases)
     moved = sum(result.dram_bytes(phase.channel_bytes) for phase in result.phases)
     table.add_section()
     table.add_row(
-        "frame", "", format_quantity(result.latency_s, "s"), _ticks(result.bound.ticks), "",
+        "frame", "", format_quantity(result.latency_s, "s"), format_ticks(result.bound.ticks), "",
         format_quantity(moved, "B"), f"{flop / 1e12:.3g}",
     )  # fmt: skip
     return table
@@ -173,12 +173,12 @@ def _stream_table(result: Result) -> Table:
         "dropped": lambda stream: str(stream.dropped),
         "late": lambda stream: str(stream.misses),
         "dropped or late in a row": lambda stream: str(stream.longest_run_of_misses),
-        "deadline": lambda stream: "none" if stream.deadline_ticks is None else _ticks(stream.deadline_ticks),
+        "deadline": lambda stream: "none" if stream.deadline_ticks is None else format_ticks(stream.deadline_ticks),
         "latency, p50": lambda stream: _percentile(stream.p50),
         "p90": lambda stream: _percentile(stream.p90),
         "p99": lambda stream: _percentile(stream.p99),
-        "max": lambda stream: "" if stream.max_ticks is None else _ticks(stream.max_ticks),
-        "jitter (max - min)": lambda stream: "" if stream.jitter_ticks is None else _ticks(stream.jitter_ticks),
+        "max": lambda stream: "" if stream.max_ticks is None else format_ticks(stream.max_ticks),
+        "jitter (max - min)": lambda stream: "" if stream.jitter_ticks is None else format_ticks(stream.jitter_ticks),
     }
     for name, fact in facts.items():
         table.add_row(name, *map(fact, result.streams))
@@ -188,40 +188,45 @@ def _stream_table(result: Result) -> Table:
 def _percentile(value: Percentile) -> str:
     """The percentile, or "needs 100 frames" where fewer were completed."""
     if value.ticks is not None:
-        return _ticks(value.ticks)
+        return format_ticks(value.ticks)
     return (value.reason or "").partition(",")[0].replace("samples", "frames")
 
 
 def _resource_table(result: Result) -> Table:
     table = new_table("Resources over the whole run", "unit or channel", "busy or moved >", "rate >", "utilisation >")
     for unit in result.units:
-        table.add_row(unit.name, format_quantity(unit.busy_s, "s"), "", _percent(unit.utilization))
+        table.add_row(unit.name, format_quantity(unit.busy_s, "s"), "", percent_text(unit.utilization))
     for channel in result.channels:
         table.add_row(
             channel.name, format_quantity(channel.moved_bytes, "B"),
-            format_quantity(channel.average_bytes_per_s, "B/s"), _percent(channel.utilization),
+            format_quantity(channel.average_bytes_per_s, "B/s"), percent_text(channel.utilization),
         )  # fmt: skip
     for memory in result.memories:
         table.add_row(
             f"{memory.name}, peak use", binary_size(memory.peak_bytes), "",
-            _percent(memory.peak_bytes / memory.size_bytes),
+            percent_text(memory.peak_bytes / memory.size_bytes),
         )  # fmt: skip
     return table
 
 
 def _cause_table(result: Result) -> Table:
     table = new_table("Where the frame's time went", "cause", "time >", "share >", "")
-    latency = max(1, result.frame.latency_ticks)
-    shares = Counter({cause: int(ticks) for cause, ticks in result.attribution.cause_ticks.items()})
-    small = 0
-    for cause, ticks in shares.most_common():
-        if ticks < SMALL_SHARE * latency:
-            small += ticks
-            continue
-        table.add_row(cause, _ticks(ticks), _percent(ticks / latency), "█" * round(BAR * ticks / latency))
-    if small:
-        table.add_row("others", _ticks(small), _percent(small / latency), "")
+    latency_s = result.latency_s or 1.0
+    _add_shares(table, seconds_by_name(result.attribution.cause_ticks), latency_s, "s")
     return table
+
+
+def _add_shares(table: Table, amounts: Mapping[str, float], total: float, unit: str) -> None:
+    """Rows of what a total is made of, the largest first with a bar; what is small is summed up in the last."""
+    small = 0.0
+    for name, amount in sorted(amounts.items(), key=lambda item: -item[1]):
+        if amount < SMALL_SHARE * total:
+            small += amount
+        else:
+            bar = "█" * round(BAR * amount / total)
+            table.add_row(name, format_quantity(amount, unit), percent_text(amount / total), bar)
+    if small:
+        table.add_row("others", format_quantity(small, unit), percent_text(small / total), "")
 
 
 def _silicon(result: Result) -> list[Text]:
@@ -240,15 +245,7 @@ def _energy(result: Result) -> RenderableType:
     if energy is None:
         return Text(f"Energy: none, since {result.energy_reason}.")
     table = new_table("Energy of the frame", "part", "energy >", "share >", "")
-    small = 0.0
-    for part, joules in sorted(energy.parts_j.items(), key=lambda item: -item[1]):
-        share = joules / energy.total_j
-        if share < SMALL_SHARE:
-            small += joules
-            continue
-        table.add_row(part, format_quantity(joules, "J"), _percent(share), "█" * round(BAR * share))
-    if small:
-        table.add_row("others", format_quantity(small, "J"), _percent(small / energy.total_j), "")
+    _add_shares(table, energy.parts_j, energy.total_j, "J")
     table.add_section()
     table.add_row("all", format_quantity(energy.total_j, "J"), f"{energy.average_w:.1f} W", "on average")
     return table
@@ -277,11 +274,3 @@ def _guesses(result: Result, width: int) -> list[RenderableType]:
     for path, number, unit in assumed:
         table.add_row(path, value_text(number.value, unit), number.guessed_range or "")
     return [table, sentence]
-
-
-def _ticks(ticks: int) -> str:
-    return format_quantity(ticks_to_seconds(int(ticks)), "s")
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.1f} %"

@@ -122,6 +122,11 @@ def provenance(what: str, source: str, status: str, note: str | None) -> Rendera
     return Padding(Text(text), (0, 0, 0, 2))
 
 
+def percent_text(fraction: float) -> str:
+    """A fraction in percent, such as "12.5 %"."""
+    return f"{100 * fraction:.1f} %"
+
+
 def rendered(parts: Iterable[RenderableType], width: int) -> str:
     """The parts as one text, with an empty line between them."""
     page = StringIO()

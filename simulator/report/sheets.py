@@ -6,8 +6,9 @@ note. Chips, memories, scenarios, studies, layer tables, results and plots are e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -35,7 +36,7 @@ from simulator.spec import Spec
 from simulator.study import Study
 from simulator.technology import Technology
 from simulator.units import format_quantity
-from simulator.workload import Routing, Workload
+from simulator.workload import DecodePhase, Routing, Workload
 
 
 def runtime_sheet(runtime: Runtime, width: int = WIDTH) -> str:
@@ -98,16 +99,26 @@ def workload_sheet(workload: Workload, width: int = WIDTH) -> str:
         component = getattr(workload, name)
         if component is not None:
             parts.append(provenance(name, component.source, component.status, component.note))
+    linear = workload.decoder.linear if workload.decoder else None
+    if linear is not None:
+        parts.append(provenance("linear", linear.source, linear.status, linear.note))
     parts += _network_table(workload)
     routing = workload.decoder.routing if workload.decoder else None
     if routing is not None and (origin := [text for text in (routing.status, routing.source, routing.note) if text]):
         parts.append(Padding(Text(f"routing: {', '.join(origin)}"), (0, 0, 0, 2)))
-    columns = ("images", "patches", "tokens", "steps", "samples")
-    pipeline = new_table("Pipeline of one frame", "phase", "precision", *(f"{name} >" for name in columns))
+    columns = ["images", "patches", "tokens", "steps", "samples"]
+    columns += [
+        name
+        for name in ("kept_tokens", "reused_tokens", "chunk", "expected_steps")
+        if any(getattr(phase, name, None) for phase in workload.pipeline)
+    ]
+    names = (f"{name.replace('_', ' ')} >" for name in columns)
+    pipeline = new_table("Pipeline of one frame", "phase", "precision", *names)
     for phase in workload.pipeline:
         pipeline.add_row(phase.name, phase.precision, *(_count(getattr(phase, name, None)) for name in columns))
     parts += [
         pipeline,
+        *_decoding(workload),
         provenance("pipeline", workload.pipeline_source, workload.pipeline_status, workload.pipeline_note),
     ]
     if workload.published:
@@ -187,9 +198,11 @@ def _joined(numbers: Sequence[Number]) -> str:
 
 def _component_table(workload: Workload) -> list[RenderableType]:
     """Sizes down, components across; a field that a component does not have stays empty. Nothing without components."""
-    components = {name: getattr(workload, name) for name in ("vision", "decoder", "action")}
+    joined = None if workload.vision is None else workload.vision.joined
+    components = {"vision": workload.vision, "joined tower": joined, "decoder": workload.decoder,
+                  "action": workload.action}  # fmt: skip
     sizes = {
-        name: component.model_dump(exclude={"source", "status", "note", "routing"}, exclude_none=True)
+        name: dict(_flat(component.model_dump(exclude={"routing", "joined"}, exclude_none=True)))
         for name, component in components.items()
         if component is not None
     }
@@ -199,6 +212,21 @@ def _component_table(workload: Workload) -> list[RenderableType]:
     for field in dict.fromkeys(field for fields in sizes.values() for field in fields):
         table.add_row(field.replace("_", " "), *(_cell(fields.get(field)) for fields in sizes.values()))
     return [table] if sizes else []
+
+
+def _decoding(workload: Workload) -> list[RenderableType]:
+    """How tokens are decoded, if not one by one."""
+    for phase in workload.pipeline:
+        if isinstance(phase, DecodePhase) and phase.speculation is not None:
+            drafts = phase.speculation
+            words = (
+                f"speculation: {drafts.draft_tokens} proposed at a time, {drafts.acceptance:.0%} of them right, "
+                f"{drafts.tokens_per_pass:.2f} tokens per pass"
+            )  # fmt: skip
+            return [Text(f"  {words}"), provenance("speculation", drafts.source, drafts.status, drafts.note)]
+        if isinstance(phase, DecodePhase) and phase.tokens_per_pass > 1:
+            return [Text(f"  {phase.tokens_per_pass} tokens are decoded together in a pass")]
+    return []
 
 
 def _network_table(workload: Workload) -> list[RenderableType]:
@@ -226,6 +254,15 @@ def _shape(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
 
 
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The sizes of a component, those of its parts under both names."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name} ")
+        elif name not in {"source", "status", "note"}:
+            yield prefix + name, value
+
+
 def _routing_text(routing: Routing) -> str:
     """Where the experts of the tokens come from."""
     if routing.file is not None:
@@ -241,4 +278,6 @@ def _routing_text(routing: Routing) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)

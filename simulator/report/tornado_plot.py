@@ -25,7 +25,7 @@ from simulator.report.style import (
     settle,
     styled,
 )
-from simulator.units import format_quantity, ticks_to_seconds
+from simulator.units import format_quantity, format_ticks, ticks_to_seconds
 
 MOST_BARS: Final = 16
 _BAR_HEIGHT: Final = 0.62
@@ -75,7 +75,7 @@ def _title(explanation: Explanation) -> str:
     if advice is None:
         return f"No number alone makes the frame quicker than {latency}"
     better = advice.best.better
-    took = format_quantity(ticks_to_seconds(better.latency_ticks or 0), "s")
+    took = format_ticks(advice.best.better_ticks)
     value = advice.best.lever.text(better.value)
     return f"{advice.best.lever.name} buys most per {100 * STEP:.0f} %: {value} brings {latency} to {took}"
 

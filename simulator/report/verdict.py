@@ -8,7 +8,7 @@ import numpy as np
 
 from simulator.metrics.parts import COMPUTE, CONVERSION, DRAM, LAUNCH, LINK, NOC, ROUTING, SRAM, SWITCH, VECTOR
 from simulator.simulation.result import Result
-from simulator.units import format_quantity, ticks_to_seconds
+from simulator.units import format_quantity, format_ticks, ticks_to_seconds
 
 _RESOURCE: Final = {
     COMPUTE: "the matrix engine",
@@ -58,7 +58,7 @@ def limit_sentence(result: Result) -> str:
     words = f"It is limited by {_RESOURCE.get(part, part)}: {100 * share:.0f} % of the frame's critical path"
     worst = max(in_phase, key=lambda name: in_phase[name])
     if len(in_phase) > 1 and 2 * in_phase[worst] > parts[part]:
-        words += f", most of it in {worst} ({format_quantity(ticks_to_seconds(in_phase[worst]), 's')})"
+        words += f", most of it in {worst} ({format_ticks(in_phase[worst])})"
     return words + "."
 
 

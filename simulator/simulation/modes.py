@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from simulator.engine.select import EngineName, engine_named
-from simulator.errors import Infeasible, SpecError
+from simulator.engine.select import engine_named
+from simulator.errors import SpecError
 from simulator.lowering import flop_per_byte, modes_of
 from simulator.metrics.attribution import Attribution
 from simulator.metrics.latency import ReleaseLatency, release_latency, slowest_frame
@@ -53,8 +53,7 @@ class ModeGains:
     @property
     def best_fixed(self) -> str | None:
         """The fixed mode in which the frame is quickest; None if none can run it or none was tried."""
-        found = {mode: fixed_s for mode, fixed_s in (self.fixed_s or {}).items() if fixed_s is not None}
-        return min(found, key=lambda mode: found[mode], default=None)
+        return _quickest(self.fixed_s or {})
 
     @property
     def switch_s(self) -> float:
@@ -68,9 +67,7 @@ class ModeGains:
                 for mode, fixed_s in (self.fixed_s or {}).items()}  # fmt: skip
 
 
-def mode_gains(
-    setup: Setup, frame: ReleaseLatency, attribution: Attribution, num_tasks: int, *, engine: EngineName = "auto"
-) -> ModeGains | None:
+def mode_gains(setup: Setup, frame: ReleaseLatency, attribution: Attribution, num_tasks: int) -> ModeGains | None:
     """What a run gains by its modes; None on a chip without modes.
 
     Formula:  break-even = switches before and after the phase / (1 - 1 / speed-up), speed-up = fixed / own mode
@@ -81,7 +78,6 @@ def mode_gains(
         frame: its slowest frame.
         attribution: of that frame.
         num_tasks: of the run; with more than `MOST_TASKS` no mode is simulated by itself.
-        engine: which engine simulates the fixed modes.
     """
     demand = demands_of(setup)[0]
     phases = demand.graph.phases
@@ -89,17 +85,17 @@ def mode_gains(
     if platform.chip.reconfiguration is None:
         return None
     modes = modes_of(phases, platform)
-    fixed = _fixed_frames(setup, engine) if num_tasks <= MOST_TASKS else {}
-    found = {mode: run for mode, run in fixed.items() if run is not None}
-    best = min(found, key=lambda mode: found[mode].latency_ticks, default=None)
+    fixed = _fixed_frames(setup) if num_tasks <= MOST_TASKS else {}
+    best = _quickest({mode: None if run is None else run.latency_ticks for mode, run in fixed.items()})
+    best_frame = None if best is None else fixed[best]
     switch_ticks = {phase.name: _switch_ticks(attribution, phase.name) for phase in phases}
     follows = _following([(phase.name, demand.platforms[phase.name].die) for phase in phases])
     rows = []
     for phase in phases:
         mode, break_even_s = modes[phase.name], None
-        if best is not None and mode != best:
+        if best_frame is not None and mode != best:
             own_ticks = _phase_ticks(frame, phase.name) - switch_ticks[phase.name]
-            saved = 1 - own_ticks / max(_phase_ticks(found[best], phase.name), 1)
+            saved = 1 - own_ticks / max(_phase_ticks(best_frame, phase.name), 1)
             around = switch_ticks[phase.name] + switch_ticks[follows[phase.name]]
             break_even_s = ticks_to_seconds(round(around / saved)) if saved > 0 else None
         rows.append(
@@ -117,6 +113,12 @@ def mode_gains(
     )
 
 
+def _quickest(latencies: Mapping[str, float | None]) -> str | None:
+    """The mode of the smallest latency; None if none has one."""
+    found = {mode: latency for mode, latency in latencies.items() if latency is not None}
+    return min(found, key=lambda mode: found[mode], default=None)
+
+
 def _following(die_of_phase: Sequence[tuple[PhaseName, int]]) -> dict[PhaseName, PhaseName]:
     """The phase that comes next on the same die: after the last of a frame the first of the next frame."""
     follows: dict[PhaseName, PhaseName] = {}
@@ -126,14 +128,14 @@ def _following(die_of_phase: Sequence[tuple[PhaseName, int]]) -> dict[PhaseName,
     return follows
 
 
-def _fixed_frames(setup: Setup, engine: EngineName) -> dict[str, ReleaseLatency | None]:
+def _fixed_frames(setup: Setup) -> dict[str, ReleaseLatency | None]:
     """The slowest frame of the same run in every single mode; None where the mode cannot run it."""
     frames: dict[str, ReleaseLatency | None] = {}
     assert setup.chip.reconfiguration is not None  # who calls has looked
     for mode in setup.chip.reconfiguration.modes:
         try:
-            timeline = engine_named(engine).run(to_program(replace(setup, chip=setup.chip.in_mode(mode))))
-        except (SpecError, Infeasible):
+            timeline = engine_named("auto").run(to_program(replace(setup, chip=setup.chip.in_mode(mode))))
+        except SpecError:
             frames[mode] = None
         else:
             frames[mode] = release_latency(timeline, slowest_frame(timeline))

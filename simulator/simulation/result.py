@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final
 
-import numpy as np
-
 from simulator.engine.bound import Bound
 from simulator.errors import Infeasible
 from simulator.metrics.attribution import Attribution
@@ -21,7 +19,7 @@ from simulator.metrics.streams import Percentile, StreamOutcome
 from simulator.metrics.utilization import ChannelUse, UnitUse
 from simulator.ppa.area import area_of
 from simulator.ppa.cost import cost_of
-from simulator.ppa.energy import numbers_used
+from simulator.ppa.energy_model import numbers_used
 from simulator.ppa.power import FrameEnergy, Meter
 from simulator.program import NONE, Program, role_of
 from simulator.simulation.kept import KeptOnChip, kept_on_chip
@@ -174,17 +172,25 @@ class Result:
             rows += [(f"chip.physical.{path}", number, unit) for path, number, unit in units_of(chip.physical)]
         return [row for row in rows if row[1].is_uncertain]
 
+    @property
+    def what_ran(self) -> dict[str, str]:
+        """What was simulated, by name: the run, its chip, first workload, runtime and precision, and the engine."""
+        setup = self.setup
+        return {
+            "name": setup.name,
+            "chip": setup.chip.name,
+            "workload": setup.streams[0].workload.name,
+            "runtime": setup.runtime.name,
+            "precision": self.precision,
+            "engine": self.timeline.engine,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
         tpot_s = self.tpot_s
         return {
             "schema": SCHEMA,
-            "name": self.setup.name,
-            "chip": self.setup.chip.name,
-            "workload": self.setup.streams[0].workload.name,
-            "runtime": self.setup.runtime.name,
-            "precision": self.precision,
-            "engine": self.timeline.engine,
+            **self.what_ran,
             "seed": self.setup.seed,
             "latency_s": self.latency_s,
             "lower_bound_s": ticks_to_seconds(self.bound.ticks),
@@ -215,9 +221,9 @@ class Result:
                  "average_bytes": memory.average_bytes}
                 for memory in self.memories
             ],
-            "attribution": _seconds(self.attribution.cause_ticks),
+            "attribution": seconds_by_name(self.attribution.cause_ticks),
             "modes": None if self.modes is None else _modes_dict(self.modes),
-            "kept": None if self.kept is None else {**asdict(self.kept), "kv_share": self.kept.kv_share},
+            "kept": None if self.kept is None else asdict(self.kept),
             "streams": [_stream_dict(stream) for stream in self.streams],
             "uncertain": [
                 {"number": path, "value": number.value, "unit": unit, "range": number.guessed_range,
@@ -238,12 +244,13 @@ class Result:
             "flops": phase.flop,
             "dram_bytes": self.dram_bytes(phase.channel_bytes),
             "energy_j": None if self.energy is None else self.energy.phases_j[phase.name],
-            "attribution": _seconds(self.attribution.phase_cause_ticks[phase.name]),
+            "attribution": seconds_by_name(self.attribution.phase_cause_ticks[phase.name]),
         }
 
 
-def _seconds(ticks: Mapping[str, int]) -> dict[str, float]:
-    return {cause: ticks_to_seconds(int(count)) for cause, count in ticks.items()}
+def seconds_by_name(ticks: Mapping[str, int]) -> dict[str, float]:
+    """The same times in seconds."""
+    return {name: ticks_to_seconds(count) for name, count in ticks.items()}
 
 
 def _modes_dict(modes: ModeGains) -> dict[str, Any]:
@@ -261,8 +268,8 @@ def _modes_dict(modes: ModeGains) -> dict[str, Any]:
 
 
 def _stream_dict(stream: StreamOutcome) -> dict[str, Any]:
-    def seconds(ticks: int | float | None) -> float | None:
-        return None if ticks is None else float(np.float64(ticks) / 1e12)
+    def seconds(ticks: float | None) -> float | None:
+        return None if ticks is None else ticks_to_seconds(ticks)
 
     def percentile(value: Percentile) -> dict[str, Any]:
         return {"value_s": seconds(value.ticks), "reason": value.reason}

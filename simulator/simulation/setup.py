@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import ValidationError
+
 from simulator.catalog import Catalog
 from simulator.chip import Chip
 from simulator.errors import SpecError
@@ -22,7 +25,7 @@ from simulator.technology import Technology
 from simulator.terms import PhaseName
 from simulator.units import seconds_to_ticks
 from simulator.workload import Workload
-from simulator.workload.spec import MOST_STEPS
+from simulator.workload.phases import MOST_STEPS, DecodePhase
 
 PrecisionChoice = str | Mapping[PhaseName, str] | None
 """One precision for the decoder's phases, or one per phase; None keeps those of the workload."""
@@ -30,6 +33,9 @@ PrecisionChoice = str | Mapping[PhaseName, str] | None
 MOST_TOKENS = {"prefill": 10**9, "decode": MOST_STEPS}
 MOST_FRAMES = 1_000_000
 """Frames of one stream: more than a day at 10 Hz."""
+
+NUM_PARTS = 32
+"""Parts of a distribution of decoded tokens: the numbers between the second and the last percentile but one."""
 
 _POLICY = {"drop-if-busy": DropPolicy.DROP_IF_BUSY, "latest": DropPolicy.LATEST, "fifo": DropPolicy.FIFO}
 
@@ -40,7 +46,7 @@ class Stream:
 
     name: str
     workload: Workload
-    """With the precision and token counts of the run."""
+    """With the precision and token counts of the run; of several variants the one that needs the most memory."""
     release_ticks: tuple[int, ...]
     deadline_ticks: int
     """NONE if there is no deadline."""
@@ -52,6 +58,11 @@ class Stream:
     """Empty for all clusters."""
     die: int | Mapping[PhaseName, int] = 0
     """The die, or one per phase; phases that are not named run on die 0."""
+
+    variants: tuple[Workload, ...] = ()
+    """Workloads of which each frame runs one, the longest first; empty if all run the same."""
+    release_variant: tuple[int, ...] = ()
+    """Which of them each frame runs."""
 
     def place(self, phase: PhaseName) -> Place:
         """Where a phase runs."""
@@ -95,8 +106,8 @@ def resolve(scenario: Scenario, catalog: Catalog, *, overrides: Mapping[str, Any
     workloads = [catalog.load_workload(spec.workload) for spec in scenario.streams.values()]
     try:
         streams = tuple(
-            _stream(name, spec, workload, duration_ticks)
-            for (name, spec), workload in zip(scenario.streams.items(), workloads, strict=True)
+            _stream(name, spec, workload, duration_ticks, (scenario.seed, number))
+            for number, ((name, spec), workload) in enumerate(zip(scenario.streams.items(), workloads, strict=True))
         )
         runtime = keeping(loaded, kv_precision=scenario.kv_precision, head_precision=scenario.head_precision)
     except SpecError as error:
@@ -187,7 +198,12 @@ def configure(
         update: dict[str, object] = {"precision": precisions.get(phase.name, phase.precision)}
         if phase.name in tokens:
             update["tokens"] = tokens[phase.name]
-        pipeline.append(phase.model_copy(update=update))
+            update |= {"counts": None} if isinstance(phase, DecodePhase) else {}
+        try:
+            pipeline.append(type(phase).model_validate({**phase.model_dump(), **update}))
+        except ValidationError as error:  # such as a chunk that no longer divides the tokens
+            told = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise SpecError(f"token count of {phase.name}: {told}") from None
     return workload.model_copy(update={"pipeline": tuple(pipeline)})
 
 
@@ -205,7 +221,9 @@ def _precisions(workload: Workload, choice: PrecisionChoice) -> dict[str, str]:
     return precisions
 
 
-def _stream(name: str, spec: StreamSpec, workload: Workload, duration_ticks: int) -> Stream:
+def _stream(
+    name: str, spec: StreamSpec, workload: Workload, duration_ticks: int, seed: tuple[int, int]
+) -> Stream:  # fmt: skip
     num_frames = duration_ticks // seconds_to_ticks(1 / spec.rate)
     if num_frames > MOST_FRAMES:
         raise SpecError(
@@ -222,10 +240,38 @@ def _stream(name: str, spec: StreamSpec, workload: Workload, duration_ticks: int
         )
     deadline = NONE if spec.deadline is None else seconds_to_ticks(spec.deadline)
     depth = NONE if spec.queue_depth is None else spec.queue_depth
+    variants, of_release = _drawn(workload, len(ticks), seed)
     return Stream(
-        name, workload, ticks, deadline, _POLICY[spec.policy], depth, spec.in_flight, spec.priority,
-        spec.partition or "", spec.die,
+        name, variants[0] if variants else workload, ticks, deadline, _POLICY[spec.policy], depth, spec.in_flight,
+        spec.priority, spec.partition or "", spec.die, variants, of_release,
     )  # fmt: skip
+
+
+def _drawn(
+    workload: Workload, num_frames: int, seed: tuple[int, int]
+) -> tuple[tuple[Workload, ...], tuple[int, ...]]:  # fmt: skip
+    """The workload with each number of decoded tokens that its frames draw, the longest first, and what each draws.
+
+    Each of `NUM_PARTS` equally likely parts of the distribution is stood for by the number in its middle.
+    """
+    place, phase = next(
+        ((place, phase) for place, phase in enumerate(workload.pipeline) if isinstance(phase, DecodePhase)), (0, None)
+    )
+    if phase is None or phase.counts is None:
+        return (), ()
+    per_pass = phase.tokens_per_pass
+    of_part = [
+        min(-(-phase.counts.quantile((part + 0.5) / NUM_PARTS) // per_pass) * per_pass, MOST_STEPS)
+        for part in range(NUM_PARTS)
+    ]
+    drawn = np.random.default_rng(seed).integers(0, NUM_PARTS, num_frames).tolist()
+    numbers = sorted({of_part[part] for part in drawn}, reverse=True)
+    variants = []
+    for number in numbers:
+        pipeline = list(workload.pipeline)
+        pipeline[place] = phase.model_copy(update={"tokens": number, "counts": None})
+        variants.append(workload.model_copy(update={"pipeline": tuple(pipeline)}))
+    return tuple(variants), tuple(numbers.index(of_part[part]) for part in drawn)
 
 
 def _configured(name: str, spec: StreamSpec, workload: Workload) -> Workload:

@@ -18,7 +18,7 @@ from simulator.metrics.latency import ReleaseLatency, release_latency, slowest_f
 from simulator.metrics.occupancy import memory_use
 from simulator.metrics.streams import stream_outcomes
 from simulator.metrics.utilization import channel_use, unit_use
-from simulator.ppa.energy import energy_model
+from simulator.ppa.energy_model import energy_model
 from simulator.ppa.power import FrameEnergy, Meter
 from simulator.program import Program
 from simulator.simulation.result import Result

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from simulator.chip import Access
@@ -27,7 +29,7 @@ def to_program(setup: Setup) -> Program:
 
 
 def demands_of(setup: Setup) -> list[Demand]:
-    """The frame of every stream and where its phases run.
+    """The frame of every stream, or the variants of it, and where its phases run.
 
     Raises:
         SpecError: when a stream names a partition or a die that the chip does not have.
@@ -36,7 +38,9 @@ def demands_of(setup: Setup) -> list[Demand]:
     demands = []
     for stream in setup.streams:
         where = {phase.name: platforms[stream.place(phase.name)] for phase in stream.workload.pipeline}
-        demands.append(Demand(build_graph(stream.workload, setup.seed), stream.priority, stream.in_flight, where))
+        for number, workload in enumerate(stream.variants or (stream.workload,)):
+            graph = build_graph(workload, setup.seed)
+            demands.append(Demand(graph, stream.priority, stream.in_flight, number > 0, where))
     return demands
 
 
@@ -84,6 +88,16 @@ def _check_places(setup: Setup, stream: Stream) -> None:
             raise SpecError(f"{where}.die: {rule} on chip {chip.name}, got {die} for {phase}")
 
 
+def _release_jobs(streams: Sequence[Stream]) -> list[int]:
+    """The job of every release; a stream has one job, or one for each of its variants."""
+    jobs: list[int] = []
+    first = 0
+    for stream in streams:
+        jobs += [first + variant for variant in stream.release_variant or (0,) * len(stream.release_ticks)]
+        first += max(len(stream.variants), 1)
+    return jobs
+
+
 def _streams(setup: Setup) -> Streams:
     streams = setup.streams
     counts = [len(stream.release_ticks) for stream in streams]
@@ -91,7 +105,7 @@ def _streams(setup: Setup) -> Streams:
         names=tuple(stream.name for stream in streams),
         release_offsets=np.cumsum([0, *counts], dtype=np.int64),
         release_tick=np.array([tick for stream in streams for tick in stream.release_ticks], dtype=np.int64),
-        release_job=np.repeat(np.arange(len(streams), dtype=np.int64), counts),
+        release_job=np.array(_release_jobs(streams), dtype=np.int64),
         policy=np.array([stream.policy for stream in streams], dtype=np.int64),
         queue_depth=np.array([stream.queue_depth for stream in streams], dtype=np.int64),
         in_flight=np.array([stream.in_flight for stream in streams], dtype=np.int64),

@@ -15,7 +15,7 @@ from simulator.spec import Spec
 from simulator.study.domain import COUNT, KV_HEADS, PRECISION, RATIO, SIZE, WINDOW, Value, Values
 from simulator.study.objective import OBJECTIVES
 from simulator.study.rules import Rule
-from simulator.workload.spec import MOST_STEPS
+from simulator.workload.phases import MOST_STEPS
 
 DERIVED_SIZES: Final = ("ffn_width", "kv_width", "activation_rate")
 """What follows from the sizes: the width of one expert, head_dim * kv_heads, and top_k / experts."""

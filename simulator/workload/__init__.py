@@ -5,8 +5,16 @@ Reads from: YAML through `simulator.catalog`. Gives to: `graph`, `scenario`.
 
 from simulator.workload.decoder import Decoder, LatentAttention, LinearAttention
 from simulator.workload.network import Network
+from simulator.workload.phases import (
+    ActionPhase,
+    DecodePhase,
+    NetworkPhase,
+    PrefillPhase,
+    Speculation,
+    VisionPhase,
+)
 from simulator.workload.routing import Routing
-from simulator.workload.spec import ActionPhase, DecodePhase, NetworkPhase, PrefillPhase, VisionPhase, Workload
+from simulator.workload.spec import Workload
 from simulator.workload.transformer import ActionExpert, VisionTower
 
 __all__ = [
@@ -20,6 +28,7 @@ __all__ = [
     "NetworkPhase",
     "PrefillPhase",
     "Routing",
+    "Speculation",
     "VisionPhase",
     "VisionTower",
     "Workload",

@@ -2,112 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
 from pydantic import Field, model_validator
 
-from simulator.precision import PRECISIONS
 from simulator.sourced import ChosenDuration, ChosenFrequency, Status
 from simulator.spec import Spec
-from simulator.terms import COMPONENT_OF_KIND, PhaseKind, PhaseName
+from simulator.terms import COMPONENT_OF_KIND
 from simulator.workload.decoder import Decoder
 from simulator.workload.network import Network
+from simulator.workload.phases import DecodePhase, NetworkPhase, Phase, PrefillPhase, VisionPhase
 from simulator.workload.transformer import ActionExpert, VisionTower
-
-MOST_STEPS = 100_000
-"""Steps of a phase, each of which is simulated: far above any answer, and far below what fills the memory."""
-
-
-class _Phase(Spec):
-    phase: PhaseKind
-    """What it does."""
-    precision: str
-    """Precision of the matrices of this phase."""
-
-    @property
-    def name(self) -> PhaseName:
-        """Its name among the phases of the workload."""
-        return self.phase
-
-    @property
-    def component(self) -> str:
-        """The component that it runs."""
-        return COMPONENT_OF_KIND[self.phase]
-
-    @model_validator(mode="after")
-    def _precision_exists(self) -> _Phase:
-        if self.precision not in PRECISIONS:
-            raise ValueError(f'precision: must be one of {", ".join(PRECISIONS)}, got "{self.precision}"')
-        return self
-
-
-class VisionPhase(_Phase):
-    """Images through the vision tower. Attention stays within one image."""
-
-    phase: Literal["vision"]
-    images: int = Field(gt=0)
-    """Images of one frame: cameras times frames of history."""
-    patches: int = Field(gt=0)
-    """Patches of one image."""
-    kept_tokens: int | None = Field(default=None, gt=0)
-    """Tokens that are handed on after pruning, of all that the tower makes; picking them costs nothing here."""
-
-
-class PrefillPhase(_Phase):
-    """The prompt through the decoder, all tokens at once."""
-
-    phase: Literal["prefill"]
-    tokens: int = Field(gt=0)
-    """Prompt tokens, visual tokens included."""
-
-
-class DecodePhase(_Phase):
-    """Tokens one by one. Step t (from 1) attends to the prompt and to t tokens."""
-
-    phase: Literal["decode"]
-    tokens: int = Field(gt=0, le=MOST_STEPS)
-    """Decoded tokens."""
-
-
-class ActionPhase(_Phase):
-    """The action expert, `steps` times over all its tokens, reading the backbone's KV cache."""
-
-    phase: Literal["action"]
-    steps: int = Field(gt=0, le=MOST_STEPS)
-    """Integration steps, at most."""
-    expected_steps: int | None = Field(default=None, gt=0)
-    """Steps after which a sampler that may stop early does so on average: those of a run; None for all."""
-    tokens: int = Field(gt=0)
-    """Action tokens (waypoints)."""
-    samples: int = Field(gt=0, default=1)
-    """Trajectories computed as one batch."""
-
-    @model_validator(mode="after")
-    def _stops_in_time(self) -> ActionPhase:
-        if self.expected_steps is not None and self.expected_steps > self.steps:
-            raise ValueError(f"expected_steps: must be at most steps ({self.steps}), got {self.expected_steps}")
-        return self
-
-
-class NetworkPhase(_Phase):
-    """A network, once."""
-
-    phase: Literal["network"]
-    network: str
-    """Which of the workload's networks; the phase has its name."""
-
-    @property
-    def name(self) -> PhaseName:
-        """Its name among the phases of the workload."""
-        return self.network
-
-    @property
-    def component(self) -> str:
-        """The component that it runs."""
-        return self.network
-
-
-Phase = Annotated[VisionPhase | PrefillPhase | DecodePhase | ActionPhase | NetworkPhase, Field(discriminator="phase")]
 
 
 class PublishedLatency(Spec):
@@ -181,6 +84,7 @@ class Workload(Spec):
             if later in names and (earlier not in names or names.index(earlier) > names.index(later)):
                 raise ValueError(f'pipeline: phase "{later}" needs a "{earlier}" phase before it')
         self._check_pruning()
+        self._check_passes()
         if self.action and self.decoder and "action" in names and "joint" in self.action.attention:
             if self.decoder.pattern or self.decoder.latent:
                 raise ValueError("action: must read keys and values of layers that are alike: no pattern, no latent")
@@ -191,6 +95,22 @@ class Workload(Spec):
                     f"action: reads the decoder's KV cache, so {', '.join(wrong)} must be those of the decoder"
                 )
         return self
+
+    def _check_passes(self) -> None:
+        """Several rows beside a context need ordinary attention, and no trace says which experts they pick."""
+        for phase in self.pipeline:
+            fields = [name for name in ("reused_tokens", "chunk", "speculation") if getattr(phase, name, None)]
+            if isinstance(phase, DecodePhase) and phase.tokens_per_pass > 1:
+                fields.append("tokens_per_pass")
+            if not fields or self.decoder is None:
+                continue
+            if self.decoder.latent is not None or "linear" in self.decoder.kinds:
+                raise ValueError(f"{fields[0]}: must not be set for a decoder with latent or linear attention")
+            if self.decoder.routing is not None:
+                raise ValueError(f"{fields[0]}: must not be set for a decoder with a router trace (routing)")
+            speculation = phase.speculation if isinstance(phase, DecodePhase) else None
+            if speculation is not None and self.decoder.is_sparse and speculation.draft_ffn_width is None:
+                raise ValueError("speculation.draft_ffn_width: must be given for a decoder with experts")
 
     def _check_pruning(self) -> None:
         """Pruned tokens are some of those that the tower makes, and the prompt has room for them."""

@@ -62,8 +62,13 @@ def bytes_per_s(memory: Memory, access: Access, **overheads: Any) -> float:
         (LPDDR5.model_copy(update={"banks": 4}), Access("random", 64), 64 / (15 * NS)),
         # half of a burst is thrown away
         (LPDDR5, Access("random", 16), 16 / (5 * NS)),
-        # 3 KiB are two rows: 40 us of activations are nothing beside 240 ns of data
+        # 3 KiB are two rows: 10 ns of activations are nothing beside 240 ns of data, and 300 ns are more
         (LPDDR5, Access("random", 3072), 12.8e9),
+        (LPDDR5.model_copy(update={"t_faw": 600e-9}), Access("random", 3072), 3072 / (300 * NS)),
+        # in one bank each of them is open for 18 + 63 * 5 + 2.5 = 335.5 ns, and closed in 18 ns
+        (LPDDR5, Access("one-bank", 3072), 3072 / (2 * 353.5 * NS)),
+        # the 4 banks of a group give a row of 60 ns in 15 ns
+        (LPDDR5, Access("one-bank-group", 64), 64 / (15 * NS)),
     ],
 )
 def test_the_ceiling_of_a_pattern_is_what_its_slowest_resource_allows(

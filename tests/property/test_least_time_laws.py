@@ -26,7 +26,7 @@ from simulator.metrics.latency import release_latency
 from simulator.precision import precision
 from simulator.simulation.setup import configure
 from simulator.workload import Workload
-from simulator.workload.spec import ActionPhase, VisionPhase
+from simulator.workload.phases import ActionPhase, VisionPhase
 from tests.property.test_lowering_laws import ONCE, Case, cases
 from tests.property.test_variants import Space, spaces
 from tests.unit.test_emit import NS, chip, kernel, number, program, runtime
@@ -291,6 +291,11 @@ RUNS = [
     Run("llama3.2-3b", "thor-t5000", "nvfp4", 64, 2),
     Run("olmoe-1b-7b", "thor-t5000", "nvfp4", 64, 2),
     Run("qwen3-30b-a3b", "thor-t5000", "nvfp4", 64, 1),
+    Run("mixtral-8x7b", "thor-t5000", "nvfp4", 64, 1),
+    Run("qwen1.5-moe-a2.7b", "thor-t5000", "nvfp4", 64, 1),
+    Run("deepseek-v2-lite", "thor-t5000", "nvfp4", 64, 2),
+    Run("gpt-oss-20b", "thor-t5000", "nvfp4", 300, 1),
+    Run("qwen3-next-80b-a3b", "thor-t5000", "nvfp4", 100, 1),
     # experts that are fetched early may have come by the time they are wanted
     Run("olmoe-1b-7b", "hypo-moe", "nvfp4", 64, 2, tightness=0.85),
     Run("llama2-7b", "thor-u", "w4a16", 64, 1),

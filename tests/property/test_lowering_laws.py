@@ -245,7 +245,7 @@ def test_tasks_say_which_layer_step_and_priority_they_have(case: Case) -> None:
         rows = slice(int(program.job_offsets[job]), int(program.job_offsets[job + 1]))
         assert set(program.tasks.priority[rows].tolist()) == {priority}
         layers, steps = (set(column[rows].tolist()) for column in (program.tasks.layer, program.tasks.step))
-        assert layers == {NONE, *(range(case.layers) if case.layers > 1 else ())}
+        assert layers == {NONE, *range(case.layers)}
         assert steps == {NONE, *(range(case.decode) if case.decode > 1 else ())}
     is_decode = np.array([name == "decode" for name in program.labels.phases])[phase_of_tasks(program)]
     assert np.all((program.tasks.step != NONE) == (is_decode & (case.decode > 1)))

@@ -158,8 +158,8 @@ def test_a_wrong_chip_is_told_with_file_line_field_rule_and_value(
             "phase: decode",
             "phase: decod",
             (
-                "workloads/words.yaml:17  pipeline.1.phase: must be one of vision, prefill, decode, action, got "
-                '"decod"\n'
+                "workloads/words.yaml:17  pipeline.1.phase: must be one of vision, prefill, decode, action, network, "
+                'got "decod"\n'
                 '  Hint: did you mean "decode"?'
             ),
         ),
@@ -168,7 +168,7 @@ def test_a_wrong_chip_is_told_with_file_line_field_rule_and_value(
             "{",
             (
                 "workloads/words.yaml:17  pipeline.1.phase: must be given, got nothing\n"
-                "  Hint: one of vision, prefill, decode, action"
+                "  Hint: one of vision, prefill, decode, action, network"
             ),
         ),
         (
@@ -179,7 +179,10 @@ def test_a_wrong_chip_is_told_with_file_line_field_rule_and_value(
         (
             "phase: decode, tokens: 8",
             "phase: decode",
-            ("workloads/words.yaml:17  pipeline.1.tokens: must be given, got nothing\n  Hint: Decoded tokens."),
+            (
+                "workloads/words.yaml:17  pipeline.1.tokens: must be given, got nothing\n"
+                "  Hint: Decoded tokens; in a single run also where streams draw their number."
+            ),
         ),
         (
             "phase: decode, tokens: 8",
@@ -187,9 +190,9 @@ def test_a_wrong_chip_is_told_with_file_line_field_rule_and_value(
             (
                 "2 things are wrong:\n"
                 "workloads/words.yaml:17  pipeline.1.tokens: must be given, got nothing\n"
-                "  Hint: Decoded tokens.\n"
+                "  Hint: Decoded tokens; in a single run also where streams draw their number.\n"
                 'workloads/words.yaml:17  pipeline.1.steps: must be a known field, got "steps"\n'
-                "  Hint: known: phase, precision, tokens"
+                "  Hint: known: counts, phase, precision, speculation, tokens, tokens_per_pass"
             ),
         ),
         (
@@ -197,7 +200,7 @@ def test_a_wrong_chip_is_told_with_file_line_field_rule_and_value(
             "tokens: 8, precision: fp17",
             (
                 "workloads/words.yaml:17  pipeline.1.precision: must be one of fp32, fp16, bf16, fp8, w8a8, "
-                'w8a16, w4a16, w4a8, nvfp4, mxfp4, mxfp8, int8, int4, q8_0, q4_0, got "fp17"'
+                'w8a8-static, w8a16, w4a16, w4a8, nvfp4, mxfp4, mxfp8, int8, int4, q8_0, q4_0, got "fp17"'
             ),
         ),
         ("kv_heads: 2", "kv_heads: 3", "workloads/words.yaml:9  decoder.kv_heads: must divide heads (4), got 3"),

@@ -241,8 +241,8 @@ def test_help_shows_examples_on_lines_of_their_own_and_every_option(run: Run) ->
         ((*ALONE, "--runtime", "tensorrt-edge"), '  Hint: did you mean "tensorrt-edge-llm"?\n'),
         (
             (*ALONE, "--precision", "fp5"),
-            "Error: precision: must be one of fp32, fp16, bf16, fp8, w8a8, w8a16, w4a16, w4a8, nvfp4, mxfp4, mxfp8, "
-            'int8, int4, q8_0, q4_0, got "fp5"\n'
+            "Error: precision: must be one of fp32, fp16, bf16, fp8, w8a8, w8a8-static, w8a16, w4a16, w4a8, nvfp4, "
+            'mxfp4, mxfp8, int8, int4, q8_0, q4_0, got "fp5"\n'
             '  Hint: did you mean "fp8"?\n',
         ),
         (

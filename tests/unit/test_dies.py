@@ -253,3 +253,19 @@ def test_a_result_on_two_dies_names_the_guesses_of_their_link_and_of_no_other() 
     assert {path for path in read if "links" in path} == {"chip.links.c2c.bandwidth", "chip.links.c2c.latency"}
     alone = {path for path, _, _ in numbers_read(setup_of(pair(dies=None), stream("one", 0)))}
     assert not [path for path in alone if "links" in path]
+
+
+def test_states_of_linear_layers_cross_the_link_beside_the_cache() -> None:
+    """Two layers of linear attention: 3 states of [4, 6] in FP32, and 2 tokens of 2 * 4 + 3 * 6 channels in 16 bits."""
+    linear = {"key_heads": 1, "value_heads": 3, "key_dim": 4, "value_dim": 6, "convolution": 3, "chunk": 8,
+              "state_format": "fp32", "source": "test", "status": "assumed"}  # fmt: skip
+    values = tiny(5).model_dump()
+    layers = values["decoder"]["layers"]
+    values["decoder"] |= {"pattern": ["linear", "linear", "full"], "layers": 3, "linear": linear}
+    workload = type(tiny(5)).model_validate(values)
+    hybrid = replace(stream("m", 0), workload=workload, die=ACROSS)
+    demand = demands_of(setup_of(pair(), hybrid))[0]
+    stages = stages_of(demand.graph, demand.platforms["prefill"], demand.platforms)
+    ((_, (message,)),) = passages_of(stages)[1]
+    of_states = 2 * (3 * 4 * 6 * 4 + 2 * (2 * 4 + 3 * 6) * 2)
+    assert message.work_cycles == LOGITS_BYTES + 5 * TOKEN_BYTES // layers + of_states + 1000

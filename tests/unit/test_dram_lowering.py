@@ -266,6 +266,17 @@ DEVICE_LINE = "  type: LPDDR5\n"
         ("memories/cells.yaml", "t_refi: 4 us", "t_refi: 400 ns",
          "t_refi: must be longer than 2 refreshes of 200 ns, got 400 ns"),
         ("memories/cells.yaml", "up_to_c: 95", "up_to_c: 80", "refresh_steps: must rise in up_to_c, got 85, 80"),
+        ("memories/cells.yaml", "up_to_c: 95", "up_to_c: 85", "refresh_steps: must rise in up_to_c, got 85, 85"),
+        ("memories/cells.yaml", "channel_bits: 16", "channel_bits: 12", "channel_bits: must be whole bytes, got 12"),
+        ("memories/cells.yaml", "t_ras: 42 ns", "t_ras: 17 ns", "t_ras: must be at least t_rcd (18 ns), got 17 ns"),
+        ("memories/cells.yaml", "t_rfc_bank: 100 ns", "t_rfc_bank: 201 ns",
+         "t_rfc_bank: must be at most t_rfc_all (200 ns), got 201 ns"),
+        ("memories/cells.yaml", "row: 2 KiB", "row: 2000 B",
+         "row: must be a whole number of bursts of 32 B, got 2000 B"),
+        ("chips/tiny.yaml", DEVICE_LINE, f"{DEVICE_LINE}  drain_bursts: {{value: 32, source: me, status: assumed}}\n",
+         "device: must be given where drain_bursts is, got nothing"),
+        ("chips/tiny.yaml", "  sustained_fraction:\n", "  controller_fraction:\n",
+         "device: must be given where controller_fraction is, got nothing"),
     ],
 )  # fmt: skip
 def test_a_wrong_memory_or_master_is_told_in_the_words_of_the_file(

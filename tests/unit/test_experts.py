@@ -322,9 +322,9 @@ def test_the_dram_holds_every_expert_touched_or_not(body: str, expert_bytes: int
 @pytest.mark.parametrize("cached", [0, 3])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_pairs_of_a_window_are_those_that_one_counts(cached: int, batch: int) -> None:
-    """Row i sees the keys of itself and of the w - 1 rows before it, and all cached ones."""
+    """Row i sees the keys of itself and of the w - 1 tokens before it, cached or not."""
     for rows, window in itertools.product(range(1, 9), range(1, 11)):
-        counted = sum(0 <= row - key < window for row in range(rows) for key in range(rows)) + rows * cached
+        counted = sum(0 <= cached + row - key < window for row in range(rows) for key in range(cached + rows))
         attention = Attention("a", (), queries=rows, cached_keys=cached, own_keys=rows, heads=3, kv_heads=1, head_dim=4,
                               is_causal=True, batch=batch, window=window)  # fmt: skip
         assert attention.pairs == batch * counted

@@ -99,6 +99,54 @@ def test_the_file_of_an_import_reads_back_to_an_equal_workload(name: str, tmp_pa
     assert load_workload(path) == found.workload
 
 
+# What does not change the number of parameters, or changes it by chance alone.
+SAID = [
+    ("mistral-7b", {}, "attention_window", 4096),
+    ("mistral-7b", {"sliding_window": None}, "attention_window", None),
+    ("qwen2.5-1.5b", {}, "attention_window", None),  # given and not used
+    ("qwen2.5-1.5b", {"use_sliding_window": True, "max_window_layers": 0}, "attention_window", 131_072),
+    ("qwen2.5-1.5b", {"use_sliding_window": True, "max_window_layers": 27}, "pattern", ("full",) * 27 + ("window",)),
+    ("gemma2-2b", {}, "pattern", ("window", "full")),
+    ("gemma3-1b", {}, "pattern", ("window",) * 5 + ("full",)),
+    ("gemma3-1b", {}, "attention_window", 512),
+    ("gpt-oss-20b", {}, "attention_window", 128),
+    ("gpt-oss-20b", {}, "attention_sinks", True),
+    ("gpt-oss-20b", {"layer_types": ...}, "pattern", ("window", "full")),
+    ("phi3-mini-4k", {"partial_rotary_factor": 0.75}, "rope_dim", 72),  # of 96
+    ("llama3.2-1b", {"attention_bias": True}, "o_bias", True),
+    ("llama3.2-1b", {"mlp_bias": True}, "ffn_bias", True),
+    ("gemma-2b", {}, "ffn", "geglu"),
+    ("mixtral-8x7b", {}, "top_k", 2),
+    ("qwen3-30b-a3b", {"mlp_only_layers": [0, 1]}, "dense_width", 6144),
+    ("deepseek-v3", {}, "head_dim", 128 + 64),
+    ("qwen3-next-80b-a3b", {}, "pattern", ("linear",) * 3 + ("full",)),
+]
+
+
+@pytest.mark.parametrize(("name", "changes", "field", "value"), SAID)
+def test_a_configuration_says_more_than_sizes(
+    name: str, changes: dict[str, Any], field: str, value: object, tmp_path: Path
+) -> None:
+    decoder = imported(public(name, **changes), tmp_path / "model").workload.decoder
+    assert getattr(decoder, field) == value
+
+
+def test_a_tower_has_its_windows_and_the_layers_that_are_used() -> None:
+    """Windows of 112 pixels are 8 x 8 patches of 14; LLaVA reads the last layer but one, so 23 of 24 run."""
+    windows = import_hf(PUBLIC / "qwen2.5-vl-3b.json").workload.vision
+    used = import_hf(PUBLIC / "llava-1.5-7b.json").workload.vision
+    assert windows is not None
+    assert used is not None
+    assert (windows.attention_window, windows.full_attention_layers) == (64, (7, 15, 23, 31))
+    assert (used.layers, used.extra_tokens) == (23, 1)
+
+
+def test_experts_in_some_layers_only_are_refused_by_name(tmp_path: Path) -> None:
+    text = message(public("qwen3-30b-a3b", mlp_only_layers=[3]), tmp_path / "model")
+    assert "mlp_only_layers: must be the first layers, got a list" in text
+    assert "a workload cannot say that other layers than the first are dense yet" in text
+
+
 def test_a_frame_has_the_tokens_that_were_asked_for() -> None:
     found = import_hf(PUBLIC / "qwen2.5-1.5b.json", Question(prompt=60, decode=24, precision="w4a16"))
     phases = [(phase.phase, phase.precision, getattr(phase, "tokens", None)) for phase in found.workload.pipeline]
@@ -215,7 +263,7 @@ def test_a_key_that_nobody_knows_is_listed_and_one_that_costs_nothing_is_not(tmp
 def test_sizes_inside_a_larger_model_come_from_its_family_and_are_listed() -> None:
     """Published files of LLaVA leave out what Llama has anyway."""
     found = import_hf(PUBLIC / "llava-1.5-7b.json")
-    assert found.filled["text_config.num_hidden_layers"] == 32
+    assert found.filled["text_config.num_hidden_layers"] == "32"
     assert any(line.startswith("text_config.num_hidden_layers: left out there, 32") for line in found.provenance)
 
 
@@ -242,6 +290,14 @@ def test_a_tower_must_hand_on_the_width_of_its_decoder(tmp_path: Path) -> None:
         ({"quant_method": "modelopt", "quant_algo": "NVFP4"}, "nvfp4"),
         ({"quant_method": "mxfp4"}, "mxfp4"),
         ({"quant_method": "compressed-tensors", "format": "nvfp4-pack-quantized"}, "nvfp4"),
+        (
+            {
+                "quant_method": "compressed-tensors",
+                "format": "pack-quantized",
+                "config_groups": {"group_0": {"weights": {"num_bits": 4, "group_size": 128}}},
+            },
+            "w4a16",
+        ),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bf16"),
     ],
 )
@@ -251,6 +307,13 @@ def test_a_quantisation_chooses_the_precision_or_is_reported(
     found = imported(public("llama3.2-1b", quantization_config=quantised), tmp_path / "model")
     assert {phase.precision for phase in found.workload.pipeline} == {precision}
     assert any(remark.startswith(f"quantization_config: {quantised['quant_method']}") for remark in found.remarks)
+
+
+def test_a_precision_that_was_asked_for_takes_the_place_of_that_of_the_file(tmp_path: Path) -> None:
+    tree = public("llama3.2-1b", quantization_config={"quant_method": "fp8"})
+    found = imported(tree, tmp_path / "model", precision="nvfp4")
+    assert {phase.precision for phase in found.workload.pipeline} == {"nvfp4"}
+    assert found.remarks == ("precision: nvfp4 was asked for, the file has fp8",)
 
 
 def test_other_groups_than_those_of_the_precision_are_reported(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 import simulator
 from simulator.catalog import load_chip, load_runtime
-from simulator.chip import Chip
+from simulator.chip import Chip, Split
 from simulator.errors import SpecError
 from simulator.graph import Attention, CacheWrite
 from simulator.lowering import Platform
@@ -110,6 +110,13 @@ def with_sram(**values: object) -> Chip:
 def test_a_plan_that_is_more_than_the_sram_is_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(SpecError, match=message.replace("(", r"\(")):
         with_sram(**values)
+
+
+def test_shares_whose_sum_is_rounded_up_are_not_more_than_everything() -> None:
+    assert 0.05 + 0.55 + 0.3 + 0.1 > 1
+    Split(activations=0.05, weights=0.55, kv=0.3, experts=0.1)
+    with pytest.raises(ValueError, match="shares must sum to at most 1"):
+        Split(activations=0.05, weights=0.55, kv=0.3, experts=0.100001)
 
 
 def in_modes(**modes: dict[str, object]) -> Chip:

@@ -134,6 +134,14 @@ def test_a_rule_sends_the_prefill_to_one_mode_and_decoding_to_the_other() -> Non
     assert decode < 1.5
 
 
+def test_what_a_rule_looks_at_is_the_operations_over_the_bytes_that_a_frame_moves() -> None:
+    """Loaded and stored, on a chip that keeps nothing: as the run counts them."""
+    result = run(modal({"a": {}, "b": {}}), tiny(prompt=64, decode=3))
+    assert result.modes is not None
+    expected = [phase.flop / result.dram_bytes(phase.channel_bytes) for phase in result.phases]
+    assert [phase.flop_per_byte for phase in result.modes.phases] == pytest.approx(expected, rel=1e-12)
+
+
 # the cost ------------------------------------------------------------------------------------------------------------
 
 

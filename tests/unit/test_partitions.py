@@ -57,6 +57,18 @@ def test_a_partition_has_its_clusters_and_as_large_a_part_of_the_shared_sram(sce
     }
 
 
+def test_a_partition_has_its_part_of_a_kv_store_and_no_partitions() -> None:
+    """Of 28 MiB 32 of 56 parts are 16 MiB."""
+    chip = simulator.load_chip("mach-m100").with_values(
+        {"clusters.npu.count": 56, "sram.ccb.kv_store": "28 MiB",
+         "partitions": {"driving": {"clusters": 32}, "cockpit": {"clusters": 24}}}
+    )  # fmt: skip
+    part = chip.in_partition("driving")
+    assert part.sram["ccb"].kept_bytes("kv") == 16 * MIB
+    assert part.sram["ccb"].activation_bytes == 32 * MIB * 32 // 56 - 16 * MIB
+    assert part.partitions == {}
+
+
 def test_a_model_alone_in_a_partition_runs_as_on_a_chip_of_that_size(scenario: Scenario) -> None:
     small = {"clusters.npu.count": 24, "sram.ccb.capacity": f"{32 * MIB * 24 // 56} B", "partitions": {}}
     in_partition = run(streams(scenario, "assistant"))

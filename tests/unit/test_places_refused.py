@@ -59,7 +59,7 @@ OVERFULL = {"activations": 0.5, "weights": 0.4, "kv": 0.2}
         (
             "hypo-phase",
             {"reconfiguration.rule": None, "reconfiguration.order": {"train": "decode"}},
-            'reconfiguration.order.train: must be one of vision, prefill, decode, action, got "train"',
+            'reconfiguration.order.train: must be one of vision, prefill, decode, action, network, got "train"',
         ),
         (
             "hypo-phase",
@@ -83,6 +83,22 @@ OVERFULL = {"activations": 0.5, "weights": 0.4, "kv": 0.2}
         ),
         (
             "hypo-phase",
+            {"reconfiguration.rule": None, "reconfiguration.order": {}},
+            "reconfiguration.order: must name the mode of at least one phase",
+        ),
+        (
+            "hypo-phase",
+            {
+                "clusters.npu.sram.split": {"streams": 0.5, "activations": 0.25},
+                "clusters.npu.sram.kv_store": "64 KiB",
+                "reconfiguration.modes.decode.local_split": {"streams": 0.5, "kv": 0.25},
+            },
+            "reconfiguration.modes.decode.local_split: kv_store: must not be given beside split.kv, which says the "
+            "same as a share",
+        ),
+        ("mach-m100", {"masters": {"cpu": {}}}, 'masters: must have an entry "npu" for the accelerator'),
+        (
+            "hypo-phase",
             {"sram.shared.split": {"weights": 0.9}},
             "sram.shared.split: is never used, every mode has its own",
         ),
@@ -104,6 +120,14 @@ def test_a_chip_whose_places_do_not_go_together_is_refused(chip: str, changes: d
     with pytest.raises(SpecError) as error:
         simulator.load_chip(chip).with_values(changes)
     assert error.value.message.partition("  ")[2] == told
+
+
+def test_the_shares_of_a_level_are_those_of_every_mode_that_has_none_of_its_own() -> None:
+    chip = simulator.load_chip("hypo-phase").with_values(
+        {"reconfiguration.modes.decode.split": {}, "sram.shared.split": {"weights": 0.9}}
+    )
+    splits = {name: chip.in_mode(name).sram["shared"].split for name in ("prefill", "decode")}
+    assert {name: split.weights for name, split in splits.items() if split is not None} == {"prefill": 0, "decode": 0.9}
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,35 @@ def test_the_area_of_a_tiny_chip_at_n7_is_that_of_a_hand_sum(tiny: Chip) -> None
     assert blocks["top level"] == pytest.approx(0.35 * below)
 
 
+def test_the_blocks_of_orin_beside_its_gpu_are_those_of_a_hand_sum() -> None:
+    """At Samsung 8 nm logic takes 1.49 times its area at N7, and a bit cell 0.040 um2."""
+    blocks = area_of(load_chip("orin-agx-64gb"), load_technology("samsung-8lpu")).blocks_mm2
+    mib_mm2 = 2**20 * 8 * 0.040e-6 / 0.5
+    assert blocks["shared SRAM"] == pytest.approx((4 + 4) * mib_mm2)  # L2 and system cache
+    assert blocks["other engines"] == pytest.approx(1.49 * 16384 * 100e-6)  # two DLA
+    assert blocks["other SRAM"] == pytest.approx((9 + 2) * mib_mm2)  # of the CPU and of the DLA
+    assert blocks["CPU cores"] == pytest.approx(1.49 * 12 * 1.1)
+    assert blocks["DRAM interface"] == pytest.approx(256 * 0.10)
+    assert blocks["routing unit"] == 0
+
+
+def test_of_the_cores_that_are_on_the_largest_are() -> None:
+    """Of two big cores and four little ones three are on: one little one, and three of 0.35 mm2 are off."""
+    cores = {"little": {"value": 4, **ASSUMED}, "big": {"value": 2, **ASSUMED}}
+    chip, technology = load_chip("hypo-decode"), load_technology("tsmc-n5")
+    on = chip.with_values({"physical.cpu_cores": cores})
+    some = on.with_values({"physical.cpu_cores_on": {"value": 3, **ASSUMED}})
+    assert powered_mm2(on, technology) - powered_mm2(some, technology) == pytest.approx(1.35 * 3 * 0.663 * 0.35)
+    assert area_of(on, technology).total_mm2 == area_of(some, technology).total_mm2
+
+
+def test_pins_that_are_not_used_are_on_the_die_and_not_powered() -> None:
+    chip, technology = load_chip("orin-agx-64gb"), load_technology("samsung-8lpu")
+    half = chip.with_values({"dram.width_bits": 128})
+    assert area_of(half, technology).total_mm2 == area_of(chip, technology).total_mm2
+    assert powered_mm2(chip, technology) - powered_mm2(half, technology) == pytest.approx(1.35 * 128 * 0.10)
+
+
 def test_logic_scales_with_its_density_and_sram_with_its_bit_cell_and_interfaces_not_at_all(tiny: Chip) -> None:
     at_n7, at_n5 = (area_of(tiny, load_technology(name)).blocks_mm2 for name in ("tsmc-n7", "tsmc-n5"))
     for block in ("matrix engines", "vector lanes", "fixed logic"):
@@ -114,6 +143,10 @@ ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 1
                         {"lanes": {"value": 256, **ASSUMED}, "special_per_cycle": {"value": 16, **ASSUMED}}},
          24 * 0.663 * 192 * 4000e-6),
         # N4, logic 0.625: 16 scores of 4000 um2, 2048 bytes in and as many out of 200 um2
+        # lanes of another engine are those of a GPU; the slower of two matrix paths uses the multipliers of the other
+        ("hypo-phase", {"physical.other_lanes": {"value": 128, **ASSUMED}}, 0.663 * 128 * 18000e-6),
+        ("thor-t5000", {"clusters.gpu.matrix.legacy.macs_per_cycle.int8": 4096}, 0.0),
+        ("mach-m100", {"sram.ccb.capacity": "64 MiB"}, 32 * 2**20 * 8 * 0.021e-6 / 0.5),
         ("hypo-moe", {"routing": None}, -0.625 * (16 * 4000e-6 + 4096 * 200e-6)),
         ("hypo-moe", {"routing.gather": "4096 B/cycle"}, 0.625 * 2048 * 200e-6),
     ],
@@ -132,8 +165,9 @@ def test_a_power_state_leaves_the_die_as_large_as_it_is(on_die: dict[str, Any]) 
         low = chip.in_power_state(state)
         assert area_of(low, technology).total_mm2 == area_of(chip, technology).total_mm2
         assert powered_mm2(low, technology) <= powered_mm2(chip, technology)
-    more = chip.with_values({"clusters.gpu.count": 64})
-    assert area_of(more.in_power_state("15W"), technology).total_mm2 == area_of(more, technology).total_mm2
+    for count in (64, 14):  # more than are on the die, and some of them
+        other = chip.with_values({"clusters.gpu.count": count})
+        assert area_of(other.in_power_state("15W"), technology).total_mm2 == area_of(other, technology).total_mm2
 
 
 @pytest.mark.parametrize("name", ["mach-m100", "orin-agx-64gb", "thor-t5000", "a100-80gb"])
@@ -162,6 +196,8 @@ def test_dies_on_a_wafer_are_those_of_its_area_less_those_of_its_rim() -> None:
     assert dies_per_wafer(400.0) == 137
     # pi 147^2 / 100 = 678.87, pi 294 / sqrt(200) = 65.31
     assert dies_per_wafer(100.0) == 613
+    # pi 147^2 / 80000 = 0.85, pi 294 / sqrt(160000) = 2.31
+    assert dies_per_wafer(80_000.0) == 0
 
 
 def test_the_yield_is_negative_binomial_and_tends_to_poisson() -> None:
@@ -182,6 +218,9 @@ def test_the_cost_of_a_chip_is_wafer_over_good_dies_and_test_and_package_and_mem
     assert cost.test_usd + cost.package_usd == pytest.approx(8 + 10 + 0.05 * die_mm2)
     assert cost.dram_usd == pytest.approx(8 * 4)  # 8 GB of LPDDR5
     assert cost.total_usd == pytest.approx(cost.die_usd + 18 + 0.05 * die_mm2 + 32)
+    links = {"c2c": {"bandwidth": {"value": "10 GB/s", **ASSUMED}}}
+    three = tiny.with_values({"links": links, "dies": {"count": 3, "link": "c2c"}})
+    assert cost_of(three, technology).total_usd == pytest.approx(3 * cost.total_usd)
 
 
 def test_a_die_larger_than_a_reticle_is_infeasible(tiny: Chip) -> None:

@@ -15,7 +15,8 @@ from simulator.catalog import load_chip, load_technology
 from simulator.chip import Chip
 from simulator.engine.reference import ReferenceEngine
 from simulator.errors import EngineError, SpecError
-from simulator.ppa.energy import EnergyModel, energy_model, sram_j_per_byte
+from simulator.ppa.area import area_of
+from simulator.ppa.energy_model import EnergyModel, energy_model, numbers_used, sram_j_per_byte
 from simulator.ppa.power import GROUPS, Meter, in_slices
 from simulator.program import Program, ProgramBuilder
 from simulator.program.program import Labels
@@ -26,7 +27,7 @@ from simulator.simulation.result import Result
 MODEL = EnergyModel(
     mac_j={"fp16": 1.0, "int8": 0.25},
     lane_cycle_j={"": 5.0, "slow": 2.0},
-    num_clusters={"": 2.0, "front": 1.0},
+    num_clusters={"npu": 2.0, "die0.npu.front": 1.0, "die1.npu": 2.0},
     kept_j_per_byte={"": {"sram": 4.0, "noc": 1.0}, "slow": {"sram": 6.0, "noc": 0.0}},
     link_j_per_byte=3.0,
     link_latency_bytes=1.0,
@@ -195,6 +196,49 @@ def test_background_traffic_takes_the_energy_of_its_bytes_in_the_run_and_none_in
     assert "dram" not in meter.frame(0, 10_000, {}).parts_j
 
 
+def test_traffic_beyond_the_end_of_a_run_takes_no_energy() -> None:
+    """The run is cut off at 4 ns: of a flow of 0.5 GB/s from 2 to 6 ns 1 B is moved, of one from 5 ns on nothing."""
+    builder = ProgramBuilder()
+    builder.unit("npu.launch", clock_hz=1e9)
+    builder.channel("dram", bytes_per_s=1e9)
+    builder.compute("npu.launch", work_cycles=10)
+    builder.background("camera", ["dram"], bytes_per_s=0.5e9, start_tick=2_000, stop_tick=6_000)
+    builder.background("display", ["dram"], bytes_per_s=0.5e9, start_tick=5_000)
+    timeline = ReferenceEngine().run(builder.build(), until_tick=4_000)
+    track = Meter(timeline.program, MODEL).power(timeline, np.array([0, 2_000, 4_000]))
+    assert track.watts["memory"].tolist() == pytest.approx([0.0, 1000 / 2e-9])
+    assert track.energy_j == pytest.approx(sum(Meter(timeline.program, MODEL).run(timeline).values()))
+
+
+def test_a_routing_unit_takes_the_lanes_and_what_every_unit_takes_is_in_the_energy_of_a_run() -> None:
+    builder = ProgramBuilder()
+    for unit in ("die1.npu.routing", "die1.npu.vector", "die1.link", "host"):
+        builder.unit(unit, clock_hz=1e9)
+        builder.compute(unit, work_cycles=3)
+    program = builder.build()
+    meter, timeline = Meter(program, MODEL), ReferenceEngine().run(program)
+    parts = meter.frame(0, 0, {}).parts_j
+    # 3 cycles of 2 clusters of 5 J; 2 bytes after the latency of the link of one; 3 cycles of the host
+    assert parts == {"vector": 30.0, "routing": 30.0, "host": 300.0, "link": 6.0, "static": 0.0}
+    run = meter.run(timeline)
+    assert (run["compute"], run["memory"]) == (360.0, 6.0)
+
+
+def test_matrix_work_is_that_of_the_job_that_has_most_of_it() -> None:
+    """The first job multiplies twice as long as the second, whose product is therefore half of the operation."""
+    builder = ProgramBuilder()
+    builder.unit("npu.matrix", clock_hz=1e9)
+    builder.compute("npu.matrix", work_cycles=8)
+    builder.job()
+    builder.compute("npu.matrix", work_cycles=4)
+    program = labelled(builder.build(), ["multiply", "multiply"], "fp16")
+    assert [Meter(program, MODEL).frame(job, 0, {}).parts_j["matrix"] for job in (0, 1)] == [400.0, 200.0]
+
+
+def test_a_frame_that_takes_no_time_takes_no_power() -> None:
+    assert Meter(hand_program(), MODEL).frame(0, latency_ticks=0, phase_ticks={}).average_w == 0
+
+
 def test_reading_a_shared_sram_takes_its_energy_and_none_of_the_dram() -> None:
     builder = ProgramBuilder()
     builder.channel("sram", bytes_per_s=1e9)
@@ -278,21 +322,88 @@ def on_n7(tiny_catalogue: Any) -> Any:
     return tiny_catalogue
 
 
+def joules(expected: float, rel: float = 1e-9) -> Any:
+    """Within a relative tolerance alone: the usual absolute one is a picojoule, as large as what is compared."""
+    return pytest.approx(expected, rel=rel, abs=0.0)
+
+
 def run_tiny(catalogue: Any, **options: Any) -> Result:
     return api.run("tiny", "words", runtime="plain", catalogue=[catalogue.folder], checks=True, **options)
 
 
 def test_the_energies_of_a_tiny_chip_at_n7_are_those_of_a_hand_sum(on_n7: Any) -> None:
     model = energy_model(on_n7.catalog().load_chip("tiny"), load_technology("tsmc-n7"))
-    assert model.mac_j["fp16"] == pytest.approx(2 * 0.72e-12)
-    assert model.lane_cycle_j == {"": pytest.approx(64 * 5e-12 + 16 * 10e-12)}
-    assert model.num_clusters == {"": 2.0}
-    assert model.channel_j_per_byte["dram"] == ("dram", pytest.approx(48e-12))  # 6 pJ/bit
-    assert model.local_j_per_byte == pytest.approx(2 * 1.75e-12)  # 1 MiB, written and read
+    assert model.mac_j["fp16"] == joules(2 * 0.72e-12)
+    assert model.lane_cycle_j == {"": joules(64 * 5e-12 + 16 * 10e-12)}
+    assert model.num_clusters == {"npu": 2.0}
+    assert model.channel_j_per_byte["dram"] == ("dram", joules(48e-12))  # 6 pJ/bit
+    assert model.local_j_per_byte == joules(2 * 1.75e-12)  # 1 MiB, written and read
     # the die of the hand sum in test_ppa_area: 1.35 (0.2048 + 0.512 + 0.906 + 6.4 + 180) = 253.8 mm2
     die_mm2 = 1.35 * (0.2048 + 0.512 + 2 * 2**20 * 8 * 0.027e-6 / 0.5 + 6.4 + 180)
-    assert model.wire_j_per_byte == pytest.approx(0.15e-12 * 5 / 6 * die_mm2**0.5)
+    assert model.wire_j_per_byte == joules(0.15e-12 * 5 / 6 * die_mm2**0.5)
     assert model.static_w == pytest.approx(0.025 * die_mm2 + 0.03 * 8e9 / 2**30)
+
+
+def test_what_stays_on_the_chip_takes_the_energy_of_the_levels_in_proportion_to_their_rooms(on_n7: Any) -> None:
+    """Of 2 clusters a quarter of 1 MiB each, and a quarter of a shared level of 6 MiB: it has 1.5 of 2 MiB.
+
+    At N5 a byte of SRAM takes 0.9 and a wire 0.7 of what they take at N7.
+    """
+    tiny, technology = on_n7.catalog().load_chip("tiny"), load_technology("tsmc-n5")
+    levels = {"near": {"capacity": {"value": "3 MiB", **ASSUMED}},
+              "kept": {"capacity": {"value": "6 MiB", **ASSUMED}, "split": {"kv": 0.25}}}  # fmt: skip
+    local = {"clusters.npu.sram.split": {"streams": 0.5, "activations": 0.25, "kv": 0.25}}
+    without = tiny.with_values({"sram": levels, **local})
+    model = energy_model(without, technology)
+    local_j = 0.9 * 1.75e-12
+    shared_j = 0.9 * (1.75e-12 + 0.15e-12 * (6 * 2**20 * 8 * 0.021e-6 / 0.5) ** 0.5)
+    assert model.channel_j_per_byte["sram"] == ("sram", joules(shared_j))
+    assert model.kept_j_per_byte[""]["sram"] == joules(0.25 * local_j + 0.75 * (shared_j + 2 * local_j))
+    assert model.kept_j_per_byte[""]["noc"] == joules(0.75 * model.wire_j_per_byte)
+    # through a port with a known figure it is a transfer: what stays without one is in the clusters alone
+    with_port = without.with_values({"sram.kept.bandwidth": {"value": "2 TB/s", **ASSUMED}})
+    assert energy_model(with_port, technology).kept_j_per_byte == {"": {"sram": joules(local_j), "noc": 0.0}}
+
+
+def test_spare_clusters_and_dies_that_are_not_there_take_no_idle_power() -> None:
+    """Of 56 blocks 48 are powered: 8 with 2048 INT8 MACs, 64 lanes and 2 MiB are not. The second die takes as much."""
+    chip, technology = load_chip("mach-m100"), load_technology("tsmc-n5")
+    spare_mm2 = 8 * (0.663 * (2048 * 100e-6 + 64 * 4000e-6) + 2 * 2**20 * 8 * 0.021e-6 / 0.5)
+    powered_mm2 = area_of(chip, technology).total_mm2 - 1.35 * spare_mm2
+    one_w = energy_model(chip, technology).static_w
+    assert one_w == pytest.approx(0.025 * powered_mm2 + 0.03 * 64)
+    links = {"c2c": {"bandwidth": {"value": "10 GB/s", **ASSUMED}}}
+    two = chip.with_values({"links": links, "dies": {"count": 2, "link": "c2c"}})
+    assert energy_model(two, technology).static_w == pytest.approx(2 * one_w)
+
+
+@pytest.mark.parametrize("name", ["npu", "front.left"])
+def test_a_partition_that_nobody_uses_changes_no_energy_whatever_its_name(on_n7: Any, name: str) -> None:
+    plain, parted = (run_tiny(on_n7, overrides={"partitions": parts}).energy for parts in ({}, {name: {"clusters": 1}}))
+    assert plain is not None
+    assert parted is not None
+    assert parted.parts_j == plain.parts_j
+
+
+def test_the_numbers_that_energy_rests_on_are_those_of_what_the_chip_has(on_n7: Any) -> None:
+    def used(chip: Chip, table: str) -> set[str]:
+        paths = [path for path, _, _ in numbers_used(chip, load_technology("tsmc-n7"))]
+        assert not [path for path in paths if path.startswith("cost.")]
+        assert {"energy.link", "logic_energy", "area.top_level"} <= set(paths)
+        return {path.rpartition(".")[2] for path in paths if path.rpartition(".")[0] == table}
+
+    tiny = on_n7.catalog().load_chip("tiny")
+    assert used(tiny, "energy.mac") == used(tiny, "area.mac") == {"fp16", "int8"}
+    assert (used(tiny, "area.lane"), used(tiny, "area.routing")) == ({"simd"}, set())
+    others = {"other_lanes": {"value": 64, **ASSUMED}, "other_macs": {"fp32": {"value": 8, **ASSUMED}}}
+    more = tiny.with_values({f"physical.{field}": value for field, value in others.items()})
+    assert used(more, "area.lane") == {"simd", "simt"}
+    assert (used(more, "area.mac"), used(more, "energy.mac")) == ({"fp16", "int8", "fp32"}, {"fp16", "int8"})
+    assert used(load_chip("hypo-moe"), "area.routing") == {"score", "byte"}
+    # a dtype that one mode alone multiplies
+    rates = {"fp8": {"value": 4096, **ASSUMED}}
+    modes = load_chip("hypo-phase").with_values({"reconfiguration.modes.decode.matrix.native.macs_per_cycle": rates})
+    assert "fp8" in used(modes, "energy.mac")
 
 
 ASSUMED = {"source": "assumption", "status": "assumed", "note": "(range 0.1 to 10)"}
@@ -389,11 +500,11 @@ def test_a_link_takes_the_energy_of_its_bytes_however_long_its_latency(tmp_path:
 
 def test_sram_has_the_published_energies_and_wires_as_long_as_its_side() -> None:
     technology = load_technology("tsmc-n7")
-    assert sram_j_per_byte(32 * 2**10, technology) == pytest.approx(8.5e-12 / 8)
-    assert sram_j_per_byte(2**20, technology) == pytest.approx(14e-12 / 8)
-    assert sram_j_per_byte(8 * 2**10, technology) == pytest.approx(7.5e-12 / 8, rel=0.08)  # [jou]; not put in
+    assert sram_j_per_byte(32 * 2**10, technology) == joules(8.5e-12 / 8, rel=3e-3)
+    assert sram_j_per_byte(2**20, technology) == joules(14e-12 / 8)
+    assert sram_j_per_byte(8 * 2**10, technology) == joules(7.5e-12 / 8, rel=0.08)  # [jou]; not put in
     side_mm = (64 * 2**20 * 8 * 0.027e-6 / 0.5) ** 0.5
-    assert sram_j_per_byte(64 * 2**20, technology) == pytest.approx(14e-12 / 8 + 0.15e-12 * side_mm)
+    assert sram_j_per_byte(64 * 2**20, technology) == joules(14e-12 / 8 + 0.15e-12 * side_mm)
 
 
 def test_the_parts_of_a_simulated_frame_sum_to_its_energy_and_dram_is_bytes_times_its_constant(on_n7: Any) -> None:

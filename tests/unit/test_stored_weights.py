@@ -137,6 +137,20 @@ def test_layers_that_predict_further_tokens_are_not_counted(folder: Path) -> Non
     assert found.remarks == ("128 numbers are layers beyond the last one, for predicting further tokens",)
 
 
+def test_parameters_of_a_model_that_sees_are_counted_by_component(folder: Path) -> None:
+    tower = {"model_type": "clip_vision_model", "hidden_size": 4, "num_attention_heads": 2, "num_hidden_layers": 2,
+             "intermediate_size": 8, "image_size": 4, "patch_size": 2}  # fmt: skip
+    tree = {"model_type": "llava", "text_config": TINY, "vision_config": tower, "torch_dtype": "bfloat16"}
+    (folder / "config.json").write_text(json.dumps(tree))
+    write(folder / "model.safetensors", {
+        "vision_tower.vision_model.embeddings.class_embedding": ("BF16", [4]),
+        "model.multi_modal_projector.linear_1.weight": ("BF16", [8, 4]),
+        "language_model.model.norm.weight": ("BF16", [8]),
+        "model.language_model.embed_tokens.weight": ("BF16", [10, 8]),
+    })  # fmt: skip
+    assert comparison(folder).stored == {"vision": 4 + 32, "decoder": 8 + 80}
+
+
 def test_a_tensor_in_two_files_is_refused(folder: Path) -> None:
     for name in ("model-a.safetensors", "model-b.safetensors"):
         write(folder / name, tiny_tensors())

@@ -162,8 +162,8 @@ def wrong(tiny_catalogue: Any, old: str, new: str) -> str:
         (
             "precision: fp16",
             "precision: fp61",
-            ":7  precision: must be one of fp32, fp16, bf16, fp8, w8a8, w8a16, w4a16, w4a8, nvfp4, mxfp4, mxfp8, int8, "
-            'int4, q8_0, q4_0, got "fp61"',
+            ":7  precision: must be one of fp32, fp16, bf16, fp8, w8a8, w8a8-static, w8a16, w4a16, w4a8, nvfp4, mxfp4, "
+            'mxfp8, int8, int4, q8_0, q4_0, got "fp61"',
         ),
         (
             "  kv_heads: [1, 2, heads]",

@@ -14,7 +14,8 @@ from simulator.errors import MissingExtraError, OutputError, SpecError
 from simulator.program import DropPolicy, ProgramBuilder
 from simulator.report.files import new_file
 from simulator.report.trace import write_trace
-from simulator.report.trace_tracks import lanes, trace_tracks
+from simulator.report.trace_tracks import trace_tracks
+from simulator.report.track import lanes
 
 FORMATS = ["json", "pftrace"]
 
