@@ -111,7 +111,8 @@ def vision_graph() -> Any:
 
 def test_a_vision_transformer_is_what_its_sizes_say(tmp_path: Path) -> None:
     tower = {"source": "assumption", "status": "assumed", "layers": 3, "width": 192, "heads": 3, "ffn_width": 768,
-             "patch_elements": 768, "position_embeddings": 0, "merge": 1, "merger_width": 0, "output_width": 0}  # fmt: skip
+             "patch_elements": 768, "position_embeddings": 0, "merge": 1, "merger_width": 0,
+             "output_width": 0}  # fmt: skip
     expected = workload({"phase": "vision", "images": 1, "patches": 196, "precision": "fp16"}, vision=tower)
     imported = of(vision_graph(), tmp_path)
     assert imported.fused == {"gelu": 3, "attention": 3}
