@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from simulator.errors import SpecError
 from simulator.importers.onnx_blocks import blocks_of
 from simulator.importers.onnx_fusion import Fused, fuse
@@ -105,7 +107,8 @@ def import_onnx(
     chosen, remark = _precision(graph, precision, is_static=is_static, is_dynamic=is_dynamic, bits=bits)
     component = _safe_component(path.stem)
     source = f"{path.name}, sha256 {graph.fingerprint}"
-    workload = Workload.model_validate(
+    workload = _validated(
+        graph.place,
         {
             "name": name or _safe_name(path.stem),
             "title": f"{path.stem} (ONNX)",
@@ -120,7 +123,7 @@ def import_onnx(
             "pipeline": ({"phase": "network", "network": component, "precision": chosen},),
             "pipeline_source": source,
             "pipeline_status": "datasheet",
-        }
+        },
     )
     remarks = [*graph.remarks, *([remark] if remark else []), *_decisions(fused, converter)]
     unused = [key for key in graph.inputs if key not in used]
@@ -131,6 +134,15 @@ def import_onnx(
         fused={kind: count for kind, count in fused.counts.items() if count > 0}, not_fused=tuple(fused.missed),
         remarks=tuple(remarks), skipped=tuple(converter.account.skipped),
     )  # fmt: skip
+
+
+def _validated(place: str, fields: Mapping[str, Any]) -> Workload:
+    """The workload of these fields; what only a network knows becomes a complaint about the file."""
+    try:
+        return Workload.model_validate(fields)
+    except ValidationError as error:
+        rules = "; ".join(str(each["msg"]).removeprefix("Value error, ") for each in error.errors())
+        raise SpecError(f"{place}  makes no valid network: {rules}") from None
 
 
 def _decisions(fused: Fused, converter: Converter) -> list[str]:

@@ -68,7 +68,7 @@ def _kinds(made: Sequence[Made]) -> list[int]:
     kinds = []
     for each in made:
         fields = each.operator.model_dump(exclude={"name", "reads"})
-        key = (tuple((name, str(value)) for name, value in fields.items()), each.shape, len(each.reads))
+        key = (tuple((name, str(value)) for name, value in fields.items()), each.shape, each.read_shapes)
         kinds.append(known.setdefault(key, len(known) + 1))
     return kinds
 

@@ -34,6 +34,7 @@ class Made:
 
     operator: Any
     reads: tuple[Source, ...]
+    read_shapes: tuple[Shape, ...]
     shape: Shape
 
 
@@ -184,7 +185,8 @@ class Converter:
         shape = operator.output([value.shape for value in reads])
         if min(shape, default=1) < 1:
             raise ValueError(f"must make something, got {list(shape)}")
-        self.made.append(Made(operator, tuple(value.at for value in reads), shape))
+        read_shapes = tuple(value.shape for value in reads)
+        self.made.append(Made(operator, tuple(value.at for value in reads), read_shapes, shape))
         return Value(len(self.made) - 1, shape)
 
     def _set(self, node: Node, value: Value, output: int = 0) -> None:
@@ -601,6 +603,10 @@ class Converter:
         width = value.shape[1] if len(value.shape) == 4 else value.shape[-1]
         self._set(node, self._emit(described.Norm, [value], gains="scale and shift" if gains == width else "none"))
 
+    def _local_norm(self, node: Node) -> None:
+        """A norm that has nothing learned."""
+        self._set(node, self._emit(described.Norm, [self.value(node.inputs[0])], gains="none"))
+
     # attention -------------------------------------------------------------------------------------------------------
 
     def _fused_attention(self, node: Node) -> None:
@@ -716,7 +722,8 @@ _RULES: Final[dict[str, str]] = {
     "SkipSimplifiedLayerNormalization": "_skip_norm", "GroupNormalization": "_map_norm", "GroupNorm": "_map_norm",
     "InstanceNormalization": "_map_norm", "attention": "_fused_attention", "Attention": "_standard_attention",
     "MultiHeadAttention": "_grouped_attention", "GroupQueryAttention": "_grouped_attention",
-    "DynamicQuantizeLinear": "_nothing",
+    "DynamicQuantizeLinear": "_nothing", "LRN": "_local_norm", "MeanVarianceNormalization": "_local_norm",
+    "LpNormalization": "_local_norm",
 }  # fmt: skip
 """Methods by operator."""
 

@@ -96,6 +96,16 @@ def test_a_convolution_that_is_used_again_has_its_weights_once(tmp_path: Path) -
     assert counts.flop == 3 * 2 * 64 * 36 * 4
 
 
+def test_a_stretch_repeats_only_where_it_reads_the_same_shape(tmp_path: Path) -> None:
+    graph = models.Graph(image=[1, 4, 8, 8])
+    each, width = "image", 4
+    for _ in range(5):
+        each = graph.node("Conv", each, graph.weight(8, width, 3, 3), kernel_shape=[3, 3], pads=[1, 1, 1, 1])
+        each, width = graph.node("Relu", each), 8
+    (network,) = of(graph, tmp_path).workload.networks.values()
+    assert [(len(block.operators), block.repeats) for block in network.blocks] == [(2, 1), (2, 4)]
+
+
 # transformers --------------------------------------------------------------------------------------------------------
 
 
