@@ -49,7 +49,8 @@ ALLOWED: dict[str, set[str]] = {
 """Packages and modules of `simulator` and what they may import of it; `api` and `cli` may import anything."""
 
 LIBRARIES = {"simpy": "engine/reference.py", "matplotlib": "report/", "networkx": "graph/", "yaml": "document/",
-             "perfetto": "report/", "rich": "report/", "click": "cli/", "numba": "compiled.py"}  # fmt: skip
+             "perfetto": "report/", "rich": "report/", "click": "cli/", "numba": "compiled.py",
+             "onnx": "importers/"}  # fmt: skip
 """Where a library may be imported."""
 
 

@@ -19,7 +19,7 @@ from simulator.variants import Size, largest, smallest
 
 ElementwiseKind = Literal[
     "norm", "head_norm", "rope", "gated_activation", "activation", "squared_relu", "add", "routing", "combine",
-    "quantise", "multiply", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
+    "quantise", "multiply", "divide", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
 ]  # fmt: skip
 
 
@@ -114,6 +114,8 @@ class Convolution(Named):
     """Elements of the map that is made."""
     biases: int = 0
     """Numbers that are added, one per channel made, if any."""
+    shares_weights: bool = False
+    """Whether weights and biases belong to another operator: then it has no parameters of its own."""
 
     @property
     def flop(self) -> int:
@@ -123,7 +125,7 @@ class Convolution(Named):
     @property
     def parameters(self) -> int:
         """Inputs · outputs per group, and the biases."""
-        return self.groups * self.outputs * self.inputs + self.biases
+        return 0 if self.shares_weights else self.groups * self.outputs * self.inputs + self.biases
 
     @property
     def input_elements(self) -> int:

@@ -25,6 +25,7 @@ LANE_OPERATIONS: dict[ElementwiseKind, int] = {
     "combine": 1,  # per operand
     "quantise": 3,  # largest magnitude, product with the scale, rounding
     "multiply": 1,
+    "divide": 1,  # product with the reciprocal
     "relu": 1,
     "sigmoid": 1,  # sum under the reciprocal
     "silu": 2,  # sigmoid, product
@@ -46,6 +47,7 @@ SPECIAL_FUNCTIONS: dict[ElementwiseKind, int] = {
     "combine": 0,
     "quantise": 0,  # one reciprocal per row or group, not per element
     "multiply": 0,
+    "divide": 1,
     "relu": 0,
     "sigmoid": 2,  # exponential and reciprocal
     "silu": 2,

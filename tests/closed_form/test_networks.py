@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from simulator import Workload, load_chip, load_runtime, load_workload, run
-from simulator.graph import Convolution, OperatorGraph, Resample, build_graph
+from simulator.graph import Attention, CacheWrite, Convolution, OperatorGraph, Resample, build_graph
 from simulator.graph.network import network_blocks
 from simulator.lowering.block import lower_block
 from simulator.lowering.kernel import group_operators, kernel_work
@@ -167,6 +167,83 @@ def test_a_view_costs_nothing_and_hands_its_source_on() -> None:
     )  # fmt: skip
     assert [operator.name for operator in graph.operators] == ["conv", "matrix"]
     assert list(graph.dag.edges) == [("conv", "matrix")]
+
+
+def test_causal_attention_counts_keys_up_to_a_query() -> None:
+    # 5 rows see 1 + 2 + 3 + 4 + 5 = 15 keys, and 7 of the cache each; 4 heads of 2 share 2 heads of keys
+    (attention,) = graph_of(
+        {"name": "it", "op": "attention", "heads": 4, "kv_heads": 2, "causal": True, "cached": 7,
+         "reads": ("queries", "keys", "keys")},
+        queries=[1, 5, 8], keys=[1, 5, 4],
+    ).operators  # fmt: skip
+    assert attention.flop == 4 * 4 * 2 * (15 + 5 * 7)
+
+
+def test_a_decoded_token_is_in_the_cache_when_it_is_read() -> None:
+    write, attention = graph_of(
+        {"name": "write", "op": "cache_write", "kv_heads": 2, "cached": 7, "reads": ("keys", "keys")},
+        {"name": "it", "op": "attention", "heads": 4, "kv_heads": 2, "cached": 7, "reads": ("queries", "write", "keys")},
+        queries=[1, 1, 8], keys=[1, 1, 4],
+    ).operators  # fmt: skip
+    assert isinstance(write, CacheWrite)
+    assert (write.tokens, write.context, write.cache_elements) == (1, 8, 2 * 4)
+    assert isinstance(attention, Attention)
+    assert attention.flop == 4 * 4 * 2 * 8
+    assert attention.cache_elements == 8 * 2 * 4  # keys and values of eight tokens, two heads of two
+
+
+def test_causal_attention_needs_as_many_keys_as_queries() -> None:
+    with pytest.raises(ValueError, match=r"causal: must read as many keys as queries \(5\), got 6"):
+        graph_of(
+            {"name": "it", "op": "attention", "heads": 2, "causal": True, "reads": ("queries", "keys", "keys")},
+            queries=[1, 5, 8], keys=[1, 6, 8],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("operator", "made", "read"),
+    [
+        ({"op": "gate", "function": "silu", "reads": ("rows", "rows")}, 2 * 5 * 8, 2 * 2 * 5 * 8),
+        ({"op": "rope"}, 2 * 5 * 8, 2 * 5 * 8),
+        ({"op": "divide", "reads": ("rows", "rows")}, 2 * 5 * 8, 2 * 2 * 5 * 8),
+        ({"op": "copy", "shape": (3, 8)}, 3 * 8, 3 * 8),  # what is not copied is not read
+        ({"op": "reduce", "shape": (2, 8)}, 2 * 8, 2 * 5 * 8),
+    ],
+    ids=lambda value: value["op"] if isinstance(value, dict) else "",
+)
+def test_elements_made_and_read(operator: dict[str, Any], made: int, read: int) -> None:
+    (each,) = graph_of({"name": "it", **operator}, rows=[2, 5, 8]).operators
+    assert (each.output_elements, each.input_elements) == (made, read)
+    assert each.parameters == 0
+
+
+def test_an_embedding_has_its_table_and_reads_a_row_for_each_number() -> None:
+    (table,) = graph_of({"name": "it", "op": "embedding", "vocabulary": 100, "width": 8}, ids=[2, 5]).operators
+    assert table.parameters == 100 * 8
+    assert table.output_elements == 2 * 5 * 8
+
+
+def test_weights_that_are_shared_are_counted_once() -> None:
+    graph = graph_of(
+        {"name": "one", "op": "linear", "width": 8}, {"name": "two", "op": "linear", "width": 8, "shares_weights": True},
+        rows=[1, 5, 8],
+    )  # fmt: skip
+    assert graph.parameters == 8 * 8
+    conv = {"op": "conv", "channels": 4, "kernel": 3, "bias": True}
+    graph = graph_of({"name": "one", **conv}, {"name": "two", **conv, "shares_weights": True}, maps=[1, 4, 8, 8])
+    assert graph.parameters == 4 * 4 * 9 + 4
+
+
+def test_a_quotient_takes_a_product_and_a_reciprocal() -> None:
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+
+    def cycles(op: str) -> float:
+        graph = graph_of({"name": "it", "op": op, "reads": ("rows", "rows")}, rows=[1, 512, 4096])
+        return kernel_work(list(graph.operators), platform=platform, body=precision("fp16")).vector_cycles
+
+    exp = graph_of({"name": "it", "op": "activation", "function": "exp"}, rows=[1, 512, 4096])
+    assert cycles("divide") > cycles("multiply")
+    assert cycles("divide") == kernel_work(list(exp.operators), platform=platform, body=precision("fp16")).vector_cycles
 
 
 # kernels and bytes ---------------------------------------------------------------------------------------------------
