@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("numpy", "scipy", "numba", "matplotlib", "networkx", "pydantic", "rich", "yaml", "simpy")
+HEAVY = ("numpy", "scipy", "numba", "matplotlib", "networkx", "pydantic", "rich", "yaml", "simpy", "torch", "onnx")
 PROBE = """
 import sys
 from simulator.cli import main
@@ -42,6 +42,7 @@ def loaded(*words: str) -> tuple[int, set[str]]:
         ("import", "--help"),
         ("import", "hf", "--help"),
         ("import", "onnx", "--help"),
+        ("import", "torch", "--help"),
         ("search", "--help"),
         ("search", "plas-orin", "--help"),
         ("search", "fit-law", "-h"),

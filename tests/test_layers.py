@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
 
 LIBRARIES = {"simpy": "engine/reference.py", "matplotlib": "report/", "networkx": "graph/", "yaml": "document/",
              "perfetto": "report/", "rich": "report/", "click": "cli/", "numba": "compiled.py",
-             "onnx": "importers/"}  # fmt: skip
+             "onnx": "importers/", "torch": "importers/torch.py", "onnxscript": "importers/torch.py"}  # fmt: skip
 """Where a library may be imported."""
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,27 +76,29 @@ def hf_command(
     _print(imported, out_path, as_json=as_json)
 
 
+def _graph_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of all commands that read a graph."""
+    for option in reversed((
+        click.option("--name", metavar="NAME", help="Name of the workload; without it that of the file."),
+        click.option("--out", "out_path", metavar="FILE", type=FILE,
+                     help="Write the workload here instead of to stdout."),
+        click.option("--force", is_flag=True, help="Replace a file that is there."),
+        click.option("--shape", "shape_texts", metavar="INPUT=N,N,...", multiple=True,
+                     help="Sizes of an input, such as image=1,3,224,224; they bind dimensions of the same name."),
+        click.option("--precision", metavar="P",
+                     help="Precision of the network; without it that of the stored weights."),
+        click.option("--skip-unknown", is_flag=True,
+                     help="Count unknown nodes as copies of their results, and list them."),
+        json_option,
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @import_group.command("onnx")
 @click.argument("path", metavar="FILE", type=FILE)
-@click.option("--name", metavar="NAME", help="Name of the workload; without it that of the file.")
-@click.option("--out", "out_path", metavar="FILE", type=FILE, help="Write the workload here instead of to stdout.")
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
-@click.option("--shape", "shape_texts", metavar="INPUT=N,N,...", multiple=True,
-              help="Sizes of an input, such as image=1,3,224,224; they bind dimensions of the same name.")  # fmt: skip
-@click.option("--precision", metavar="P", help="Precision of the network; without it that of the stored weights.")
-@click.option("--skip-unknown", is_flag=True, help="Count unknown nodes as copies of their results, and list them.")
-@json_option
-def onnx_command(
-    *,
-    path: Path,
-    name: str | None,
-    out_path: Path | None,
-    force: bool,
-    shape_texts: tuple[str, ...],
-    precision: str | None,
-    skip_unknown: bool,
-    as_json: bool,
-) -> None:
+@_graph_options
+def onnx_command(*, path: Path, **options: Any) -> None:
     """Read an ONNX model as a network of operators. Weights are not read, and may be missing.
 
     Norms, rotary embeddings, attention and gates that an exporter wrote as many nodes are recognised; what was and
@@ -105,16 +108,50 @@ def onnx_command(
     roadline import onnx resnet50.onnx --shape image=1,3,224,224 --out my/resnet50.yaml
     roadline run --chip orin-agx-64gb --workload my/resnet50.yaml
     """  # noqa: D301 - click keeps the lines of a paragraph that begins with a backspace
+    _import_graph("import_onnx", path, **options)
+
+
+@import_group.command("torch", short_help="From a program saved by torch.export.")
+@click.argument("path", metavar="FILE.pt2", type=FILE)
+@_graph_options
+def torch_command(*, path: Path, **options: Any) -> None:
+    """Read a program saved by torch.export.save as a network of operators.
+
+    PyTorch loads it and writes it as ONNX in memory; the rest is as in "roadline import onnx". Weights are loaded
+    once and not copied. It needs PyTorch (pip install "roadline[torch]").
+
+    Do not load files from strangers: PyTorch unpickles parts of them, which can run code that they bring.
+
+    \b
+    roadline import torch resnet50.pt2 --shape image=1,3,224,224 --out my/resnet50.yaml
+    roadline run --chip orin-agx-64gb --workload my/resnet50.yaml
+    """  # noqa: D301 - click keeps the lines of a paragraph that begins with a backspace
+    _import_graph("import_torch", path, **options)
+
+
+def _import_graph(
+    importer: str,
+    path: Path,
+    *,
+    name: str | None,
+    out_path: Path | None,
+    force: bool,
+    shape_texts: tuple[str, ...],
+    precision: str | None,
+    skip_unknown: bool,
+    as_json: bool,
+) -> None:
+    """Imports a graph by the function of `importers` of that name."""
     if force and out_path is None:
         raise click.UsageError("--force needs --out FILE")
     shapes = dict(map(_shape, shape_texts))
-    from simulator.importers import import_onnx
+    from simulator import importers
     from simulator.report.outputs import check_files
 
     check_files((out_path, (".yaml", ".yml"), "a workload"))
     _check_out(out_path, name, force=force)
     name = name or (out_path.stem if out_path else None)
-    imported = import_onnx(path, shapes, name=name, precision=precision, skip_unknown=skip_unknown)
+    imported = getattr(importers, importer)(path, shapes, name=name, precision=precision, skip_unknown=skip_unknown)
     _print(imported, out_path, as_json=as_json)
 
 

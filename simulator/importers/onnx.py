@@ -92,6 +92,36 @@ def import_onnx(
     if precision is not None:
         known_precision(precision)
     graph = read_onnx(path, shapes, skip_unknown=skip_unknown)
+    origin = f"{path.name}, sha256 {graph.fingerprint}"
+    return network_of(
+        graph, path.stem, title=f"{path.stem} (ONNX)", origin=origin, name=name, precision=precision,
+        skip_unknown=skip_unknown,
+    )  # fmt: skip
+
+
+def network_of(
+    graph: OnnxGraph,
+    stem: str,
+    *,
+    title: str,
+    origin: str,
+    name: str | None,
+    precision: str | None,
+    skip_unknown: bool,
+) -> ImportedNetwork:
+    """The workload that a graph is.
+
+    Args:
+        graph: its nodes are fused and converted.
+        stem: the name of the file, of which those of the network and, without `name`, of the workload are made.
+        title: of the workload.
+        origin: the file, with a fingerprint of its bytes; the source of all numbers.
+        name: as for `import_onnx`.
+        precision: as for `import_onnx`.
+        skip_unknown: as for `import_onnx`.
+    Raises:
+        SpecError: when the graph holds what a network cannot say; the message names node and type.
+    """
     is_static = any(node.op == "QuantizeLinear" or node.op.startswith("QLinear") for node in graph.nodes)
     is_dynamic = any(node.op in {"DynamicQuantizeLinear", "MatMulInteger"} for node in graph.nodes)
     bits = {node.attributes.get("bits", 4) for node in graph.nodes if node.op == "MatMulNBits"}
@@ -105,23 +135,22 @@ def import_onnx(
     if not inputs:
         raise SpecError(f"{graph.place}  must compute something from its inputs, got constants only")
     chosen, remark = _precision(graph, precision, is_static=is_static, is_dynamic=is_dynamic, bits=bits)
-    component = _safe_component(path.stem)
-    source = f"{path.name}, sha256 {graph.fingerprint}"
+    component = _safe_component(stem)
     workload = _validated(
         graph.place,
         {
-            "name": name or _safe_name(path.stem),
-            "title": f"{path.stem} (ONNX)",
+            "name": name or _safe_name(stem),
+            "title": title,
             "networks": {
                 component: {
-                    "source": source,
+                    "source": origin,
                     "status": "datasheet",
                     "inputs": inputs,
                     "blocks": blocks_of(converter.made, list(inputs)),
                 }
             },
             "pipeline": ({"phase": "network", "network": component, "precision": chosen},),
-            "pipeline_source": source,
+            "pipeline_source": origin,
             "pipeline_status": "datasheet",
         },
     )
@@ -130,7 +159,7 @@ def import_onnx(
     if unused:
         remarks.append(f"inputs that cost nothing here: {', '.join(unused)}")
     return ImportedNetwork(
-        workload=workload, origin=source, stored=graph.stored,
+        workload=workload, origin=origin, stored=graph.stored,
         fused={kind: count for kind, count in fused.counts.items() if count > 0}, not_fused=tuple(fused.missed),
         remarks=tuple(remarks), skipped=tuple(converter.account.skipped),
     )  # fmt: skip

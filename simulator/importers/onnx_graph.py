@@ -104,6 +104,23 @@ def read_onnx(path: Path, shapes: Mapping[str, Shape] | None = None, *, skip_unk
         MissingExtraError: when the package onnx is not installed.
     """
     model, fingerprint = _loaded(path)
+    return graph_of(model, path, fingerprint, shapes, skip_unknown=skip_unknown)
+
+
+def graph_of(
+    model: Any, path: Path, fingerprint: str, shapes: Mapping[str, Shape] | None = None, *, skip_unknown: bool = False
+) -> OnnxGraph:
+    """The graph of a model in memory, which is changed; initializers that are not `is_worth_reading` need no values.
+
+    Args:
+        model: a ModelProto of onnx without functions.
+        path: the file that it came from, for messages and for files beside it.
+        fingerprint: of the bytes of the file.
+        shapes: as for `read_onnx`.
+        skip_unknown: as for `read_onnx`.
+    Raises:
+        SpecError: as `read_onnx`.
+    """
     place = shown(path)
     reader = _Reader(model, path, place)
     reader.bind(shapes or {})
@@ -172,7 +189,7 @@ class _Reader:
             location = next((each.value for each in tensor.external_data if each.key == "location"), None)
             is_absent = location is not None and not (self.path.parent / location).is_file()
             value = None
-            if _is_worth_reading(shape, kind, count) and not is_absent:
+            if is_worth_reading(shape, kind, count) and not is_absent:
                 value = self._value(tensor)
             elif location is None:
                 for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
@@ -427,7 +444,7 @@ def _node(proto: Any) -> Node:
     return Node(proto.op_type, domain, proto.name, list(proto.input), list(proto.output), attributes)
 
 
-def _is_worth_reading(shape: Shape, kind: str, count: int) -> bool:
+def is_worth_reading(shape: Shape, kind: str, count: int) -> bool:
     """Whether an initializer may be a shape, a scalar or a mask."""
     if "float" in kind or "double" in kind:
         return count <= 256 or (len(shape) == 4 and shape[:2] == (1, 1) and count <= FOLDED_ELEMENTS)
