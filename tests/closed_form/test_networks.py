@@ -178,7 +178,8 @@ def test_causal_attention_counts_keys_up_to_a_query() -> None:
 def test_a_decoded_token_is_in_the_cache_when_it_is_read() -> None:
     write, attention = graph_of(
         {"name": "write", "op": "cache_write", "kv_heads": 2, "cached": 7, "reads": ("keys", "keys")},
-        {"name": "it", "op": "attention", "heads": 4, "kv_heads": 2, "cached": 7, "reads": ("queries", "write", "keys")},
+        {"name": "it", "op": "attention", "heads": 4, "kv_heads": 2, "cached": 7,
+         "reads": ("queries", "write", "keys")},
         queries=[1, 1, 8], keys=[1, 1, 4],
     ).operators  # fmt: skip
     assert isinstance(write, CacheWrite)
@@ -221,7 +222,8 @@ def test_an_embedding_has_its_table_and_reads_a_row_for_each_number() -> None:
 
 def test_weights_that_are_shared_are_counted_once() -> None:
     graph = graph_of(
-        {"name": "one", "op": "linear", "width": 8}, {"name": "two", "op": "linear", "width": 8, "shares_weights": True},
+        {"name": "one", "op": "linear", "width": 8},
+        {"name": "two", "op": "linear", "width": 8, "shares_weights": True},
         rows=[1, 5, 8],
     )  # fmt: skip
     assert graph.parameters == 8 * 8

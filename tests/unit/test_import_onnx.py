@@ -247,6 +247,53 @@ def test_what_is_read_elsewhere_is_not_recognised(tmp_path: Path) -> None:
     assert operators(of(graph, tmp_path)) == ["activation", "multiply", "add"]
 
 
+def test_queries_keys_and_values_may_be_split_from_one_matrix(tmp_path: Path) -> None:
+    graph = models.Graph(rows=[1, 16, 64])
+    graph.node("Split", graph.linear("rows", 64, 192), graph.constant([64, 64, 64]), axis=-1, outputs=3)
+    (q, k, v) = (graph.heads(name, 4, 16) for name in graph.nodes[-1].output)
+    scores = graph.node("MatMul", q, graph.node("Transpose", k, perm=[0, 1, 3, 2]))
+    graph.node("MatMul", graph.node("Softmax", scores, axis=-1), v)
+    imported = of(graph, tmp_path)
+    assert operators(imported) == ["linear", "attention"]
+    assert build_graph(imported.workload).phases[0].flop == 2 * 16 * 64 * 192 + 4 * 4 * 16 * 16 * 16
+
+
+def test_attention_of_onnx_runtime_is_attention(tmp_path: Path) -> None:
+    graph = models.Graph(rows=[1, 16, 64], q=[1, 1, 64], k=[1, 1, 32], past_k=[1, 2, 7, 16], past_v=[1, 2, 7, 16])
+    joined = graph.node("Attention", "rows", graph.weight(64, 192), graph.weight(192), domain="com.microsoft",
+                        num_heads=4, unidirectional=1)  # fmt: skip
+    crossed = graph.node("MultiHeadAttention", "rows", "rows", "rows", domain="com.microsoft", num_heads=4)
+    grouped = graph.node("GroupQueryAttention", "q", "k", "k", "past_k", "past_v", domain="com.microsoft", num_heads=4,
+                         kv_num_heads=2, do_rotary=1, outputs=3)  # fmt: skip
+    path = graph.save(tmp_path / "it.onnx", joined, crossed, grouped, domains=("com.microsoft",))
+    imported = import_onnx(path)
+    assert operators(imported) == ["linear", "attention", "attention", "rope", "rope", "cache_write", "attention"]
+    # causal: 16 * 17 / 2 pairs; all: 16 * 16; a decoded token sees itself and 7 others; 4 heads of 16 each
+    assert build_graph(imported.workload).flop == 2 * 16 * 64 * 192 + 4 * 64 * (16 * 17 // 2 + 16 * 16 + 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "multiplications"),
+    [
+        ("vgg19", 143_667_240, 19_632_062_464),
+        ("squeezenet", 1_235_496, None),
+        ("bvlc_alexnet", 60_965_224, None),
+        ("resnet50", 25_530_472, 4_089_184_256),
+    ],
+)
+def test_models_that_come_with_the_package_have_their_published_counts(
+    name: str, parameters: int, multiplications: int | None
+) -> None:
+    path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+    if not path.is_file():
+        pytest.skip(f"this version of onnx has no {path.name}")
+    imported = import_onnx(path)
+    counts = build_graph(imported.workload)
+    assert counts.parameters == parameters
+    assert multiplications is None or counts.flop == 2 * multiplications
+    assert imported.not_fused == ()
+
+
 # folding, precision, files -------------------------------------------------------------------------------------------
 
 
