@@ -23,6 +23,9 @@ Shape = tuple[int, ...]
 CONTROL_FLOW: Final = {"If", "Loop", "Scan"}
 """Whose work depends on values."""
 
+_FLOATS: Final = {1, 10, 11, 16}
+"""Numbers of ONNX for float, float16, double and bfloat16."""
+
 _SAME_SHAPE: Final = {
     "SkipLayerNormalization", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "RotaryEmbedding",
     "BiasGelu", "FastGelu", "QuickGelu", "EmbedLayerNormalization",
@@ -76,6 +79,8 @@ class OnnxGraph:
     constants: dict[str, Constant]
     stored: dict[str, int]
     """Elements of initializers by type."""
+    float_inputs: frozenset[str] = frozenset()
+    """Inputs whose elements are no integers and no truth values."""
     remarks: list[str] = field(default_factory=list)
 
     def consumers(self) -> dict[str, list[int]]:
@@ -113,6 +118,7 @@ def read_onnx(path: Path, shapes: Mapping[str, Shape] | None = None, *, skip_unk
         place=place, fingerprint=fingerprint, nodes=reader.nodes, inputs=reader.inputs,
         outputs=tuple(each.name for each in model.graph.output), shapes=reader.shapes, constants=reader.constants,
         stored=reader.stored, remarks=reader.remarks,
+        float_inputs=frozenset(name for name in reader.inputs if reader.dtypes[name] in _FLOATS),
     )  # fmt: skip
 
 

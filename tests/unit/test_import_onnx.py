@@ -203,12 +203,25 @@ def test_a_decoded_token_reads_and_extends_its_cache(tmp_path: Path) -> None:
 
 
 def test_a_mask_that_depends_on_inputs_is_said(tmp_path: Path) -> None:
-    graph = models.Graph(q=[1, 2, 8, 4], k=[1, 2, 8, 4], v=[1, 2, 8, 4], mask=[1, 1, 8, 8])
+    graph = models.Graph(q=[1, 2, 8, 4], k=[1, 2, 8, 4], v=[1, 2, 8, 4], bias=[1, 1, 8, 8])
     scores = graph.node("MatMul", "q", graph.node("Transpose", "k", perm=[0, 1, 3, 2]))
-    graph.node("MatMul", graph.node("Softmax", graph.node("Add", scores, "mask"), axis=-1), "v")
+    graph.node("MatMul", graph.node("Softmax", graph.node("Add", scores, "bias"), axis=-1), "v")
     imported = of(graph, tmp_path)
     assert any("mask that depends on inputs" in remark for remark in imported.remarks)
     assert build_graph(imported.workload).flop == 4 * 2 * 8 * 8 * 4  # all pairs, two heads of four
+
+
+def test_a_mask_of_the_inputs_hides_nothing_of_a_causal_one(tmp_path: Path) -> None:
+    graph = models.Graph(q=[1, 2, 8, 4], k=[1, 2, 8, 4], v=[1, 2, 8, 4], padding_mask=[1, 8])
+    hidden = graph.node("Sub", graph.number(1), graph.node("Unsqueeze", "padding_mask", graph.constant([1, 2])))
+    causal = graph.constant(np.triu(np.full((8, 8), -1e9), 1), np.float32)
+    # a float mask of zeros hides all keys where it is turned round, so this one is turned round twice
+    both = graph.node("Add", causal, graph.node("Mul", graph.node("Sub", graph.number(1), hidden), graph.number(-1e9)))
+    scores = graph.node("MatMul", "q", graph.node("Transpose", "k", perm=[0, 1, 3, 2]))
+    graph.node("MatMul", graph.node("Softmax", graph.node("Add", scores, both), axis=-1), "v")
+    imported = of(graph, tmp_path)
+    assert any("taken to hide nothing" in remark for remark in imported.remarks)
+    assert build_graph(imported.workload).flop == 4 * 2 * 36 * 4  # 8 * 9 / 2 pairs, two heads of four
 
 
 def test_attention_that_is_none_is_listed(tmp_path: Path) -> None:
