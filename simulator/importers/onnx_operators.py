@@ -107,6 +107,9 @@ class Converter:
                 rule(node)
             except ValueError as error:
                 raise SpecError(f"{self.graph.place}  {node.words}: {error}") from None
+            except (KeyError, IndexError) as error:
+                raise SpecError(f"{self.graph.place}  {node.words}: must have all inputs and attributes of the "
+                                f"standard, got none for {error}") from None  # fmt: skip
 
     def _rule(self, node: Node) -> Callable[[Node], None] | None:
         if node.domain not in {"", "com.microsoft", OURS}:

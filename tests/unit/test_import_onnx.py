@@ -397,6 +397,24 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         import_onnx(path)
 
 
+def test_a_changed_file_is_imported_or_refused(tmp_path: Path) -> None:
+    path = models.Graph(rows=[1, 4, 8])
+    path.node("Add", path.rms_norm("rows", 8), path.erf_gelu(path.linear("rows", 8, 8)))
+    content = path.save(tmp_path / "it.onnx").read_bytes()
+    places = [place for place, byte in enumerate(content) if byte]  # weights are zeros, and nobody reads them
+    chance = np.random.default_rng(5)
+    refused = 0
+    for _ in range(150):
+        changed = bytearray(content)
+        changed[chance.choice(places)] = chance.integers(256)
+        (tmp_path / "changed.onnx").write_bytes(changed)
+        try:
+            import_onnx(tmp_path / "changed.onnx")
+        except SpecError:
+            refused += 1
+    assert 0 < refused < 150
+
+
 def test_an_unknown_operator_is_named_or_counted_as_a_copy(tmp_path: Path) -> None:
     graph = models.Graph(image=[1, 3, 8, 8])
     made = graph.node("Det", graph.node("Relu", "image"), name="odd")
