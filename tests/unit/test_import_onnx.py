@@ -14,6 +14,7 @@ onnx = pytest.importorskip("onnx")
 
 from simulator import Workload, load_workload, run  # noqa: E402
 from simulator.catalog import load_workload as load_any  # noqa: E402
+from simulator.cli import main  # noqa: E402
 from simulator.errors import MissingExtraError, SpecError  # noqa: E402
 from simulator.graph import build_graph  # noqa: E402
 from simulator.importers import ImportedNetwork, import_onnx  # noqa: E402
@@ -459,12 +460,25 @@ def test_without_the_package_its_extra_is_named(tmp_path: Path, monkeypatch: pyt
     assert caught.value.hint == 'pip install "roadline[onnx]"'
 
 
+def test_the_command_writes_a_workload_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = relu_graph().save(tmp_path / "it.onnx")
+    out = tmp_path / "relu.yaml"
+    assert main(["import", "onnx", str(path), "--shape", "image=1,3,16,8", "--out", str(out)]) == 0
+    assert "inputs      image [1, 3, 16, 8]" in capsys.readouterr().out
+    assert main(["run", "--chip", ORIN, "--workload", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["import", "onnx", str(path), "--shape", "image=1x3", "--out", str(tmp_path / "b.yaml")]) == 2
+    assert "must be INPUT=N,N,... with sizes of 1 or more, got image=1x3" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_nodes_become_one_block_that_repeats(tmp_path: Path) -> None:
     graph = models.Graph(rows=[1, 4, 8])
     each = "rows"
     for _ in range(33_334):
         each = graph.node("Add", graph.node("Tanh", graph.node("Exp", each)), each)
-    (network,) = of(graph, tmp_path).workload.networks.values()
+    imported = of(graph, tmp_path)
+    (network,) = imported.workload.networks.values()
     assert [(len(block.operators), block.repeats) for block in network.blocks] == [(3, 33_334)]
-    assert operators(of(graph, tmp_path)) == ["activation", "activation", "add"]
+    assert operators(imported) == ["activation", "activation", "add"]
+    assert run(ORIN, imported.workload, runtime="ideal").latency_s > 0
