@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "ppa": BASE | {"chip", "technology", "precision", "sourced", "program", "timeline"},
     "simulation": BASE | SPECS | {"ppa", "catalog", "graph", "lowering", "program", "engine", "timeline", "metrics",
                                   "precision", "sourced", "terms", "compiled"},
-    "validation": BASE | {"catalog", "simulation"},
+    "validation": BASE | {"catalog", "precision", "simulation"},
     "exploration": BASE | SPECS | {"catalog", "document", "sourced", "spec", "terms", "precision", "graph", "lowering",
                                    "program", "engine", "timeline", "metrics", "simulation", "variants"},
     "explanation": BASE | {"chip", "spec", "program", "engine", "timeline", "metrics", "ppa", "simulation", "sourced"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 from simulator.graph.graph import Block, OperatorGraph
@@ -40,10 +41,11 @@ _GAINS: Final = {"none": 0, "scale": 1, "scale and shift": 2}
 
 
 def network_blocks(network: Network) -> tuple[Block, ...]:
-    """All blocks of a network, with the shapes that follow from its inputs."""
+    """All blocks of a network, with the shapes that follow from its inputs, their repetitions counted through."""
+    first = accumulate((block.repeats for block in network.blocks), initial=0)
     return tuple(
-        Block(_block_graph(block.name, placed), block.repeats)
-        for block, placed in zip(network.blocks, network.placed, strict=True)
+        Block(_block_graph(block.name, placed), block.repeats, number)
+        for block, placed, number in zip(network.blocks, network.placed, first, strict=False)
     )
 
 

@@ -142,23 +142,23 @@ class Convolution(Named):
 class Product(Named):
     """`batch` products of two activations: [rows, inputs] times [inputs, outputs]."""
 
-    batch: int
-    rows: int
-    inputs: int
-    outputs: int
+    batch: Size
+    rows: Size
+    inputs: Size
+    outputs: Size
 
     @property
-    def flop(self) -> int:
+    def flop(self) -> Size:
         """2 · rows · inputs · outputs for each."""
         return 2 * self.batch * self.rows * self.inputs * self.outputs
 
     @property
-    def input_elements(self) -> int:
+    def input_elements(self) -> Size:
         """Both."""
         return self.batch * self.inputs * (self.rows + self.outputs)
 
     @property
-    def output_elements(self) -> int:
+    def output_elements(self) -> Size:
         """Batch · rows · outputs."""
         return self.batch * self.rows * self.outputs
 

@@ -63,7 +63,7 @@ SOFTMAX_LANE_OPERATIONS = 4
 
 def matrix_cycles(
     rows: Size, inputs: Size, outputs: Size, *, cluster: Cluster, path: MatrixPath, dtype: Dtype,
-    achieved_fraction: float, tile_rows: Size, tile_columns: int = 1, tile_cost_cycles: float = 0.0,
+    achieved_fraction: float, tile_rows: Size, tile_columns: Size = 1, tile_cost_cycles: float = 0.0,
     splits_depth: bool = True, matrices: Size = 1,
 ) -> Amount:  # fmt: skip
     """Amount of y[rows, outputs] = x[rows, inputs] · W on a matrix path, for so many independent matrices.
@@ -83,7 +83,7 @@ def matrix_cycles(
         Amount; all clusters work together.
     """
     tile_m = largest(tile_rows, round(path.tile_m.value))
-    tile_n, tile_k = max(tile_columns, round(path.tile_n.value)), round(path.tile_k.value)
+    tile_n, tile_k = largest(tile_columns, round(path.tile_n.value)), round(path.tile_k.value)
     clusters = round(cluster.count.value)
     rate = path.macs_per_cycle[dtype].value * achieved_fraction
     tiles = matrices * -(-rows // tile_m) * -(-outputs // tile_n)

@@ -13,9 +13,13 @@ import pytest
 from simulator import Workload, load_chip, load_runtime, load_workload, run
 from simulator.graph import Attention, CacheWrite, Convolution, OperatorGraph, Resample, build_graph
 from simulator.graph.network import network_blocks
+from simulator.lowering.block import lower_block
 from simulator.lowering.kernel import group_operators, kernel_work
 from simulator.lowering.platform import Platform
+from simulator.metrics.operations import operation_use
 from simulator.precision import precision
+from simulator.runtime import Runtime
+from simulator.units import TICKS_PER_SECOND
 from simulator.workload import Network
 
 ORIN = "orin-agx-64gb"
@@ -297,3 +301,79 @@ def test_twice_the_images_take_twice_the_time_where_arithmetic_binds() -> None:
 
     # 64 * 64 * 256 * 2304 = 2.4 G multiply-adds per image against 1 MB of maps: arithmetic binds
     assert seconds(8) / seconds(4) == pytest.approx(2, rel=0.05)
+
+
+# how a runtime multiplies --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "columns"),
+    [
+        (160, 32),  # 3 * 64 = 192 and 2 * 128 = 256 pad; 5 * 32 = 160 does not
+        (192, 64),  # 3 * 64 = 192 already
+        (256, 64),  # equals: the widest
+        (20, 32),  # one tile of either: 64 or 32
+    ],
+)
+def test_the_tile_that_pads_least_is_taken(channels: int, columns: int) -> None:
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    (conv,) = graph_of(
+        {"name": "it", "op": "conv", "channels": channels, "kernel": 1}, maps=[1, 64, 128, 128]
+    ).operators
+    work = kernel_work([conv], platform=platform, body=precision("fp16"))
+    # 128 * 128 / 128 = 128 row tiles; each tile takes 128 * columns * 64 / (0.575 * 1024) cycles, 16 clusters at once
+    tiles = 128 * -(-channels // columns)
+    assert work.matrix_cycles == pytest.approx(tiles / 16 * 128 * columns * 64 / (0.575 * 1024))
+
+
+ATTENDING = {"name": "it", "op": "attention", "heads": 2, "reads": ("queries", "keys", "values")}
+THREE = {"queries": [3, 50, 8], "keys": [3, 110, 8], "values": [3, 110, 8]}
+
+
+def test_scores_are_written_where_no_kernel_keeps_them() -> None:
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    block = lower_block(graph_of(ATTENDING, **THREE), platform, precision("fp32"))
+    assert [work.name for work in block.works] == ["it_scores", "it_weights", "it"]
+    scores = 3 * 2 * 50 * 110 * 4
+    assert sorted(tensor.size_bytes for tensor in block.tensors if tensor.producer in {0, 1}) == [scores, scores]
+    (fused,) = lower_block(graph_of(ATTENDING, **THREE), platform, precision("fp16")).works
+    assert sum(work.flop for work in block.works) == fused.flop == 4 * 3 * 50 * 110 * 8
+    assert {work.dtype for work in block.works} == {"tf32", ""}
+
+
+def test_attention_in_32_bits_moves_its_scores_four_times_where_they_do_not_fit() -> None:
+    # 8 heads of 4,096 by 4,096 scores are 537 MB: the chip has 10 MB for them
+    rows = {"queries": [1, 4096, 256], "keys": [1, 4096, 256], "values": [1, 4096, 256]}
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    graph = graph_of({**ATTENDING, "heads": 8}, **rows)
+    works = lower_block(graph, platform, precision("fp32")).works
+    moved = sum(work.spilled_input_bytes + work.spilled_output_bytes for work in works)
+    assert moved == pytest.approx(4 * 8 * 4096 * 4096 * 4, rel=0.04)
+
+
+def test_a_runtime_says_which_precision_of_its_scores_is_unknown() -> None:
+    runtime = load_runtime("tensorrt").model_dump()
+    runtime["full_attention"]["writes_scores"] = ("fp64",)
+    with pytest.raises(ValueError, match=r"full_attention.writes_scores\[0\]: must be one of the precisions"):
+        Runtime.model_validate(runtime)
+
+
+def test_32_bits_are_multiplied_as_tf32_at_half_of_the_rate() -> None:
+    conv = {"name": "it", "op": "conv", "channels": 256, "kernel": 3}
+    graph = graph_of(conv, maps=[1, 256, 64, 64])
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    half, whole = (kernel_work(list(graph.operators), platform=platform, body=precision(p)) for p in ("fp16", "fp32"))
+    assert (half.dtype, whole.dtype) == ("fp16", "tf32")
+    fractions = [platform.kernel(name).achieved_fraction.value for name in ("fp16", "fp32")]
+    assert whole.matrix_cycles * fractions[1] == pytest.approx(2 * half.matrix_cycles * fractions[0])
+    assert whole.weight_bytes == 2 * half.weight_bytes
+
+
+def test_operations_of_one_name_in_several_blocks_are_timed_each_by_itself() -> None:
+    # the kernels of a serial chip follow one another, so their times add up to the frame, and none spans the others
+    result = run(ORIN, "resnet-50", runtime="tensorrt")
+    uses = operation_use(result.timeline, 0)
+    kernels = [use for use in uses if use.flop > 0]
+    assert sum(use.busy_ticks for use in kernels) / TICKS_PER_SECOND < 1.05 * result.latency_s
+    (reduce,) = (use for use in uses if use.name.endswith(".reduce+relu_1"))
+    assert reduce.instances == 3 + 4 + 6 + 3
