@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("numpy", "scipy", "numba", "matplotlib", "networkx", "pydantic", "rich", "yaml", "simpy")
+HEAVY = ("numpy", "scipy", "numba", "matplotlib", "networkx", "pydantic", "rich", "yaml", "simpy", "onnx")
 PROBE = """
 import sys
 from simulator.cli import main
