@@ -14,10 +14,13 @@ from simulator.errors import SpecError, nearest
 if TYPE_CHECKING:  # numpy is slow to import, and listing a catalogue needs none
     from simulator.variants import Size
 
-Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "nvfp4"]
-"""A number format that a matrix engine multiplies; `nvfp4` stands for 4-bit floats with any block scale."""
+Dtype = Literal["fp32", "fp16", "bf16", "fp8", "int8", "int4", "nvfp4", "tf32"]
+"""A number format that a matrix engine multiplies; `nvfp4` stands for 4-bit floats with any block scale, `tf32` for 32
+bits of which 19 are multiplied."""
 
-DTYPE_BITS: dict[Dtype, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "nvfp4": 4}
+DTYPE_BITS: dict[Dtype, int] = {
+    "fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "int8": 8, "int4": 4, "nvfp4": 4,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,20 @@ PRECISIONS: dict[str, Precision] = {
         Precision("q4_0", "int4", scale_bytes=2, group=32),
     )
 }
+
+
+def precision_choice(text: str) -> str | dict[str, str] | None:
+    """A precision, or one by phase from "vision=fp8,action=fp8"; None for no text.
+
+    Raises:
+        SpecError: when a phase or a precision is missing.
+    """
+    if "=" not in text:
+        return text or None
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(phase.strip() and name.strip() for phase, _, name in pairs):
+        raise SpecError(f'precision: must be P or PHASE=P,PHASE=P, got "{text}"')
+    return {phase.strip(): name.strip() for phase, _, name in pairs}
 
 
 def precision(name: str) -> Precision:

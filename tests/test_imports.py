@@ -41,6 +41,7 @@ def loaded(*words: str) -> tuple[int, set[str]]:
         ("schema", "--help"),
         ("import", "--help"),
         ("import", "hf", "--help"),
+        ("import", "onnx", "--help"),
         ("search", "--help"),
         ("search", "plas-orin", "--help"),
         ("search", "fit-law", "-h"),

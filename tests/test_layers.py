@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "ppa": BASE | {"chip", "technology", "precision", "sourced", "program", "timeline"},
     "simulation": BASE | SPECS | {"ppa", "catalog", "graph", "lowering", "program", "engine", "timeline", "metrics",
                                   "precision", "sourced", "terms", "compiled"},
-    "validation": BASE | {"catalog", "simulation"},
+    "validation": BASE | {"catalog", "precision", "simulation"},
     "exploration": BASE | SPECS | {"catalog", "document", "sourced", "spec", "terms", "precision", "graph", "lowering",
                                    "program", "engine", "timeline", "metrics", "simulation", "variants"},
     "explanation": BASE | {"chip", "spec", "program", "engine", "timeline", "metrics", "ppa", "simulation", "sourced"},
@@ -49,7 +49,8 @@ ALLOWED: dict[str, set[str]] = {
 """Packages and modules of `simulator` and what they may import of it; `api` and `cli` may import anything."""
 
 LIBRARIES = {"simpy": "engine/reference.py", "matplotlib": "report/", "networkx": "graph/", "yaml": "document/",
-             "perfetto": "report/", "rich": "report/", "click": "cli/", "numba": "compiled.py"}  # fmt: skip
+             "perfetto": "report/", "rich": "report/", "click": "cli/", "numba": "compiled.py",
+             "onnx": "importers/"}  # fmt: skip
 """Where a library may be imported."""
 
 

@@ -1,4 +1,4 @@
-"""Every output that the README shows is what the command prints today, and every example in it runs."""
+"""Every output that the README and the pages of docs show is what the command prints today; every example runs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,30 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def shown(command: str, as_what: str = "output") -> list[str]:
-    """The lines that the README shows as the output of a command."""
-    match = re.search(rf"<!-- {as_what}: {re.escape(command)} -->\n```\n(.*?)```", README, flags=re.DOTALL)
-    assert match, f"the README shows no output of {command}"
+PAGES = [ROOT / "README.md", ROOT / "docs" / "workloads.md"]
+OUTPUTS = [
+    (page, command)
+    for page in PAGES
+    for command in re.findall(r"<!-- output: roadline (.*?) -->", page.read_text(encoding="utf-8"))
+]
+
+
+def shown(command: str, as_what: str = "output", page: Path = PAGES[0]) -> list[str]:
+    """The lines that a page shows as the output of a command."""
+    text = page.read_text(encoding="utf-8")
+    match = re.search(rf"<!-- {as_what}: {re.escape(command)} -->\n```\n(.*?)```", text, flags=re.DOTALL)
+    assert match, f"{page.name} shows no output of {command}"
     return match[1].splitlines()
 
 
-@pytest.mark.parametrize("command", re.findall(r"<!-- output: roadline (.*?) -->", README))
-def test_an_output_in_the_readme_is_what_the_command_prints(
-    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("page", "command"), OUTPUTS, ids=[f"{page.stem}: {command}" for page, command in OUTPUTS])
+def test_an_output_on_a_page_is_what_the_command_prints(
+    page: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
     assert main(command.split()) == 0
     printed = capsys.readouterr().out.splitlines()
-    lines = shown(f"roadline {command}")
+    lines = shown(f"roadline {command}", page=page)
 
     def without_wall_time(text: list[str]) -> list[str]:
         return [re.sub(r"tasks in .*|^time: .*", "tasks", line) for line in text]

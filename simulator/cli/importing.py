@@ -13,7 +13,7 @@ from simulator.cli.options import FILE, json_option, page_columns, print_json
 from simulator.errors import OutputError, SpecError
 
 if TYPE_CHECKING:
-    from simulator.importers import Imported
+    from simulator.importers import Imported, ImportedNetwork
 
 
 @click.group("import")
@@ -75,6 +75,58 @@ def hf_command(
     _print(imported, out_path, as_json=as_json)
 
 
+@import_group.command("onnx")
+@click.argument("path", metavar="FILE", type=FILE)
+@click.option("--name", metavar="NAME", help="Name of the workload; without it that of the file.")
+@click.option("--out", "out_path", metavar="FILE", type=FILE, help="Write the workload here instead of to stdout.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--shape", "shape_texts", metavar="INPUT=N,N,...", multiple=True,
+              help="Sizes of an input, such as image=1,3,224,224; they bind dimensions of the same name.")  # fmt: skip
+@click.option("--precision", metavar="P", help="Precision of the network; without it that of the stored weights.")
+@click.option("--skip-unknown", is_flag=True, help="Count unknown nodes as copies of their results, and list them.")
+@json_option
+def onnx_command(
+    *,
+    path: Path,
+    name: str | None,
+    out_path: Path | None,
+    force: bool,
+    shape_texts: tuple[str, ...],
+    precision: str | None,
+    skip_unknown: bool,
+    as_json: bool,
+) -> None:
+    """Read an ONNX model as a network of operators. Weights are not read, and may be missing.
+
+    Norms, rotary embeddings, attention and gates that an exporter wrote as many nodes are recognised; what was and
+    what was not is listed. It needs the package onnx (pip install "roadline[onnx]").
+
+    \b
+    roadline import onnx resnet50.onnx --shape image=1,3,224,224 --out my/resnet50.yaml
+    roadline run --chip orin-agx-64gb --workload my/resnet50.yaml
+    """  # noqa: D301 - click keeps the lines of a paragraph that begins with a backspace
+    if force and out_path is None:
+        raise click.UsageError("--force needs --out FILE")
+    shapes = dict(map(_shape, shape_texts))
+    from simulator.importers import import_onnx
+    from simulator.report.outputs import check_files
+
+    check_files((out_path, (".yaml", ".yml"), "a workload"))
+    _check_out(out_path, name, force=force)
+    name = name or (out_path.stem if out_path else None)
+    imported = import_onnx(path, shapes, name=name, precision=precision, skip_unknown=skip_unknown)
+    _print(imported, out_path, as_json=as_json)
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Name and sizes of `INPUT=1,3,224,224`."""
+    name, _, sizes = text.rpartition("=")
+    words = sizes.split(",")
+    if not name or not all(word.strip().isdecimal() and 0 < len(word) < 20 and int(word) for word in words):
+        raise click.BadParameter(f"must be INPUT=N,N,... with sizes of 1 or more, got {text}", param_hint="--shape")
+    return name, tuple(map(int, words))
+
+
 def _sides(text: str | None) -> tuple[int, int] | None:
     """Height and width of `WIDTHxHEIGHT`."""
     if text is None:
@@ -95,10 +147,17 @@ def _check_out(path: Path | None, name: str | None, *, force: bool) -> None:
         raise SpecError(f'--name: must be the name of the file, "{path.stem}", got "{name}"')
 
 
-def _print(imported: Imported, out_path: Path | None, *, as_json: bool) -> None:
+def _print(imported: Imported | ImportedNetwork, out_path: Path | None, *, as_json: bool) -> None:
     """The workload goes to its file or to stdout; what is said about it goes where the workload does not."""
+    from simulator.importers import Imported
     from simulator.report.import_sheet import import_sheet
+    from simulator.report.network_import_sheet import network_import_sheet
     from simulator.report.workload_file import workload_text, write_workload
+
+    def sheet() -> str:
+        if isinstance(imported, Imported):
+            return import_sheet(imported, page_columns())
+        return network_import_sheet(imported, page_columns())
 
     remarks = imported.provenance
     if out_path is not None:
@@ -107,8 +166,8 @@ def _print(imported: Imported, out_path: Path | None, *, as_json: bool) -> None:
         print_json(imported.to_dict())
     elif out_path is None:
         click.echo(workload_text(imported.workload, remarks=remarks), nl=False)
-        click.echo(import_sheet(imported, page_columns()), err=True)
+        click.echo(sheet(), err=True)
     else:
-        click.echo(import_sheet(imported, page_columns()))
+        click.echo(sheet())
     if out_path is not None:
         click.echo(f"wrote {out_path}", err=True)

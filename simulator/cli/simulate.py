@@ -24,9 +24,11 @@ from simulator.cli.options import (
     print_json,
     set_option,
 )
+from simulator.precision import precision_choice
 
 if TYPE_CHECKING:
     from simulator.simulation.result import Result
+    from simulator.validation.rows import RowSet
 
 
 _RUN_OPTIONS: Final = {
@@ -126,7 +128,7 @@ def check_question(question: Mapping[str, Any]) -> None:
         raise click.UsageError(
             f"a scenario names its own chip and streams, so it does not go with {words}: its file says that in {fields}"
         )
-    _by_phase(question["precision"])
+    precision_choice(question["precision"] or "")
 
 
 def simulated(question: Mapping[str, Any], *, checks: bool = False) -> Result:
@@ -143,20 +145,24 @@ def simulated(question: Mapping[str, Any], *, checks: bool = False) -> Result:
         if question["scenario"] is not None:
             return api.run_scenario(question["scenario"], **common)
         parts = {name: question[name] for name in _RUN_OPTIONS}
-        return api.run(**{**parts, "precision": _by_phase(parts["precision"])}, **common)
+        return api.run(**{**parts, "precision": precision_choice(parts["precision"] or "")}, **common)
 
 
 @click.command("validate")
 @click.option("--data", "data_path", metavar="FILE.csv", type=FILE, help="Rows of your own.")
+@click.option(
+    "--rows", "row_set", type=click.Choice(["language", "driving"]), default="language", show_default=True,
+    help="Which of the rows that ship with Roadline.",
+)  # fmt: skip
 @catalogue_option
 @json_option
-def validate_command(*, data_path: Path | None, folders: tuple[str, ...], as_json: bool) -> None:
+def validate_command(*, data_path: Path | None, row_set: RowSet, folders: tuple[str, ...], as_json: bool) -> None:
     """Simulate measured rows and print the error of each."""
     from simulator.catalog import Catalog
-    from simulator.validation.rows import first_contact, read_rows
+    from simulator.validation.rows import read_rows, rows_of_set
     from simulator.validation.validate import to_dict, validate
 
-    rows = first_contact() if data_path is None else list(read_rows(data_path))
+    rows = rows_of_set(row_set) if data_path is None else list(read_rows(data_path))
     with counter("row", len(rows)) as on_row:
         validated = validate(rows, Catalog(folders), on_row=on_row)
     if as_json:
@@ -165,16 +171,6 @@ def validate_command(*, data_path: Path | None, folders: tuple[str, ...], as_jso
         from simulator.report.validation_sheet import validation_sheet
 
         click.echo(validation_sheet(validated, page_columns()))
-
-
-def _by_phase(precision: str | None) -> str | dict[str, str] | None:
-    """Precision by phase, from "vision=fp8,action=fp8"; any other precision as it is."""
-    if precision is None or "=" not in precision:
-        return precision
-    pairs = [part.partition("=") for part in precision.split(",")]
-    if not all(phase.strip() and name.strip() for phase, _, name in pairs):
-        raise click.UsageError(f'--precision takes P or PHASE=P,PHASE=P, got "{precision}"')
-    return {phase.strip(): name.strip() for phase, _, name in pairs}
 
 
 @contextmanager

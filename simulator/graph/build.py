@@ -16,6 +16,7 @@ from simulator.graph.action import action_blocks
 from simulator.graph.decoder import Pass, cached_elements, decoder_blocks, pass_blocks, seen_tokens
 from simulator.graph.graph import Block, PhaseGraph, WorkloadGraph
 from simulator.graph.network import network_blocks
+from simulator.graph.operator import CacheWrite
 from simulator.graph.speculation import drafter_parameters, speculation_blocks
 from simulator.graph.vision import learned_rows, vision_blocks
 from simulator.routing import RouterFit, RouterTrace, preset_fit, read_trace, synthetic_trace
@@ -40,9 +41,18 @@ def build_graph(workload: Workload, seed: int = 0) -> WorkloadGraph:
         name=workload.name,
         phases=phases,
         component_parameters=count_parameters(workload),
-        kv_elements=0 if decoder is None else cached_elements(decoder, tokens),
+        kv_elements=(0 if decoder is None else cached_elements(decoder, tokens)) + _network_cache(phases),
         trace=None if decoder is None else _router_trace(workload.name, decoder, tokens, seed),
     )
+
+
+def _network_cache(phases: Iterable[PhaseGraph]) -> int:
+    """Elements of the KV cache that networks keep."""
+    written = (each for phase in phases if phase.kind == "network" for each in phase.operators())
+    return sum(
+        int(repeats * operator.context * operator.token_elements)
+        for operator, repeats in written if isinstance(operator, CacheWrite)
+    )  # fmt: skip
 
 
 def count_parameters(workload: Workload) -> dict[str, int]:

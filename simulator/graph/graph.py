@@ -94,7 +94,7 @@ class Block:
     repeats: Size
     """One number, or for a family of models (`lowering.Family`) an array with one per model."""
     first_layer: int | None = None
-    """The layer of the first repetition, if repetitions are layers of a decoder."""
+    """The layer of the first repetition, if its operations have names that other blocks of the phase use, too."""
     shares_weights: bool = False
     """Whether all repetitions have the same weights (a drafter runs several times in a row)."""
     only_last: bool = False

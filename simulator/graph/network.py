@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Final
 
 from simulator.graph.graph import Block, OperatorGraph
 from simulator.graph.operator import (
     Attention,
+    CacheWrite,
     Convolution,
     Elementwise,
     ElementwiseKind,
@@ -25,17 +27,25 @@ from simulator.workload.network import Network, Placed, rows_of, width_of
 EPILOGUE: Final[tuple[Fusion, ...]] = ("epilogue",)
 """What the kernel of a product may do to its results before it writes them."""
 
-_KIND: Final[dict[str, ElementwiseKind]] = {"gelu": "activation", "tanh": "activation"}
-"""Of functions that have not the name of their kind: both are a special function with a few operations around it."""
+_KIND: Final[dict[str, ElementwiseKind]] = {
+    "gelu": "activation", "tanh": "activation", "log": "exp", "sqrt": "exp", "erf": "exp", "sin": "exp", "cos": "exp",
+    "clip": "relu", "leaky_relu": "relu", "abs": "relu",
+}  # fmt: skip
+"""Of functions that have not the name of their kind.
+
+GELU and the hyperbolic tangent are a special function with a few operations around it, others one with one operation,
+or one operation.
+"""
 
 _GAINS: Final = {"none": 0, "scale": 1, "scale and shift": 2}
 
 
 def network_blocks(network: Network) -> tuple[Block, ...]:
-    """All blocks of a network, with the shapes that follow from its inputs."""
+    """All blocks of a network, with the shapes that follow from its inputs, their repetitions counted through."""
+    first = accumulate((block.repeats for block in network.blocks), initial=0)
     return tuple(
-        Block(_block_graph(block.name, placed), block.repeats)
-        for block, placed in zip(network.blocks, network.placed, strict=True)
+        Block(_block_graph(block.name, placed), block.repeats, number)
+        for block, placed, number in zip(network.blocks, network.placed, first, strict=False)
     )
 
 
@@ -64,10 +74,11 @@ def _operator(placed: Placed) -> Operator | None:  # noqa: PLR0911, PLR0912 - on
     match placed.operator:
         case described.Conv():
             return _convolution(placed, placed.operator)
-        case described.Linear(name=name, width=width, bias=bias):
+        case described.Linear(name=name, width=width, bias=bias, shares_weights=shared):
             (shape,) = placed.inputs
             return MatMul(
-                name, EPILOGUE, rows=rows_of(shape), inputs=shape[-1], outputs=width, has_bias=bias
+                name, EPILOGUE, rows=rows_of(shape), inputs=shape[-1], outputs=width, has_bias=bias,
+                shares_weights=shared,
             )  # fmt: skip
         case described.Product(name=name):
             batch, rows, depth = placed.inputs[0]
@@ -76,7 +87,12 @@ def _operator(placed: Placed) -> Operator | None:  # noqa: PLR0911, PLR0912 - on
             return _attention(placed, placed.operator)
         case described.Pool(taps=taps) | described.Resize(taps=taps):
             return _resample(placed, taps)
-        case described.Mean():
+        case described.Cache(name=name, kv_heads=kv_heads, cached=cached):
+            rows, width = placed.output[1:]
+            return CacheWrite(
+                name, (), tokens=rows, kv_heads=kv_heads, head_dim=width // kv_heads, context=cached + rows
+            )  # fmt: skip
+        case described.Mean() | described.Reduce():
             return _resample(placed, math.prod(placed.inputs[0]) // math.prod(placed.output))
         case described.Sample(points=points, taps=taps, heads=heads):
             return _resample(placed, points * taps, how_elements=3 * heads * points * rows_of(placed.output))
@@ -84,9 +100,15 @@ def _operator(placed: Placed) -> Operator | None:  # noqa: PLR0911, PLR0912 - on
             return _elementwise(placed, "norm", gains=_GAINS[gains] * width_of(placed.output))
         case described.Activation(function=function):
             return _elementwise(placed, _KIND.get(function) or function)  # type: ignore[arg-type]
+        case described.Gate():
+            return _elementwise(placed, "gated_activation", operands=2)
+        case described.Rope():
+            return _elementwise(placed, "rope")
         case described.Arithmetic(op=kind):
             return _elementwise(placed, kind, operands=len(placed.inputs))
-        case described.Concat() | described.Select() | described.View(copies=True):
+        case described.Lookup(name=name, vocabulary=vocabulary, width=width):
+            return Embedding(name, (), rows=math.prod(placed.inputs[0]), width=width, vocabulary=vocabulary)
+        case described.Concat() | described.Select() | described.Copy() | described.View(copies=True):
             return _elementwise(placed, "copy")
         case described.Learned(name=name):
             rows, width = rows_of(placed.output), width_of(placed.output)
@@ -110,16 +132,18 @@ def _convolution(placed: Placed, conv: described.Conv) -> Convolution:
         inputs=inputs if conv.transposed else inputs * conv.taps,
         outputs=outputs * conv.taps if conv.transposed else outputs, groups=conv.groups,
         read_elements=math.prod(shape), written_elements=math.prod(placed.output),
-        biases=conv.channels if conv.bias else 0,
+        biases=conv.channels if conv.bias else 0, shares_weights=conv.shares_weights,
     )  # fmt: skip
 
 
 def _attention(placed: Placed, attend: described.Attend) -> Attention:
     sequences, queries, width = placed.output
-    keys = placed.inputs[1][1] if len(placed.inputs) == 3 else queries
+    keys, cached, is_causal = placed.inputs[1][1] if len(placed.inputs) == 3 else queries, attend.cached, attend.causal
+    if queries == keys == 1 and cached:  # a decoded token is in the cache when it is read, as in a decoder
+        keys, cached, is_causal = 0, cached + 1, False
     return Attention(
-        attend.name, (), queries=queries, cached_keys=0, own_keys=keys, heads=attend.heads,
-        kv_heads=attend.kv_heads or attend.heads, head_dim=width // attend.heads, is_causal=False, batch=sequences,
+        attend.name, (), queries=queries, cached_keys=cached, own_keys=keys, heads=attend.heads,
+        kv_heads=attend.kv_heads or attend.heads, head_dim=width // attend.heads, is_causal=is_causal, batch=sequences,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from simulator.variants import Size, largest, smallest
 
 ElementwiseKind = Literal[
     "norm", "head_norm", "rope", "gated_activation", "activation", "squared_relu", "add", "routing", "combine",
-    "quantise", "multiply", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
+    "quantise", "multiply", "divide", "relu", "sigmoid", "silu", "exp", "softmax", "copy",
 ]  # fmt: skip
 
 
@@ -114,6 +114,8 @@ class Convolution(Named):
     """Elements of the map that is made."""
     biases: int = 0
     """Numbers that are added, one per channel made, if any."""
+    shares_weights: bool = False
+    """Whether weights and biases belong to another operator: then it has no parameters of its own."""
 
     @property
     def flop(self) -> int:
@@ -123,7 +125,7 @@ class Convolution(Named):
     @property
     def parameters(self) -> int:
         """Inputs · outputs per group, and the biases."""
-        return self.groups * self.outputs * self.inputs + self.biases
+        return 0 if self.shares_weights else self.groups * self.outputs * self.inputs + self.biases
 
     @property
     def input_elements(self) -> int:
@@ -140,23 +142,23 @@ class Convolution(Named):
 class Product(Named):
     """`batch` products of two activations: [rows, inputs] times [inputs, outputs]."""
 
-    batch: int
-    rows: int
-    inputs: int
-    outputs: int
+    batch: Size
+    rows: Size
+    inputs: Size
+    outputs: Size
 
     @property
-    def flop(self) -> int:
+    def flop(self) -> Size:
         """2 · rows · inputs · outputs for each."""
         return 2 * self.batch * self.rows * self.inputs * self.outputs
 
     @property
-    def input_elements(self) -> int:
+    def input_elements(self) -> Size:
         """Both."""
         return self.batch * self.inputs * (self.rows + self.outputs)
 
     @property
-    def output_elements(self) -> int:
+    def output_elements(self) -> Size:
         """Batch · rows · outputs."""
         return self.batch * self.rows * self.outputs
 

@@ -5,5 +5,6 @@ Reads from: configuration files and weight files of other projects. Gives to: `c
 
 from simulator.importers.frame import Question
 from simulator.importers.hf import Imported, import_hf
+from simulator.importers.onnx import ImportedNetwork, import_onnx
 
-__all__ = ["Imported", "Question", "import_hf"]
+__all__ = ["Imported", "ImportedNetwork", "Question", "import_hf", "import_onnx"]

@@ -20,6 +20,7 @@ from simulator.lowering.kernel import NOTHING_KEPT, Kept, KernelWork, group_oper
 from simulator.lowering.platform import Platform
 from simulator.lowering.quantise import with_quantisation
 from simulator.lowering.residency import Activation, activations_of, depth_first_bytes, resident_bytes
+from simulator.lowering.scores import with_scores
 from simulator.precision import Precision
 from simulator.program.program import NONE, Floats, Ints
 from simulator.variants import Size, choose, largest, smallest
@@ -117,7 +118,7 @@ def lower_block(
     Raises:
         SpecError: when the platform cannot run the precision.
     """
-    graph = with_quantisation(graph, platform, body)
+    graph = with_scores(with_quantisation(graph, platform, body), platform, body)
     kernels = group_operators(graph, platform.runtime.fusions)
     tensors = activations_of(graph, kernels, body.activation_bytes)
     resident, spilled = _placed(tensors, len(kernels), _weight_bytes(graph, platform, body), platform)

@@ -25,6 +25,7 @@ LANE_OPERATIONS: dict[ElementwiseKind, int] = {
     "combine": 1,  # per operand
     "quantise": 3,  # largest magnitude, product with the scale, rounding
     "multiply": 1,
+    "divide": 1,  # product with the reciprocal
     "relu": 1,
     "sigmoid": 1,  # sum under the reciprocal
     "silu": 2,  # sigmoid, product
@@ -46,6 +47,7 @@ SPECIAL_FUNCTIONS: dict[ElementwiseKind, int] = {
     "combine": 0,
     "quantise": 0,  # one reciprocal per row or group, not per element
     "multiply": 0,
+    "divide": 1,
     "relu": 0,
     "sigmoid": 2,  # exponential and reciprocal
     "silu": 2,
@@ -61,7 +63,7 @@ SOFTMAX_LANE_OPERATIONS = 4
 
 def matrix_cycles(
     rows: Size, inputs: Size, outputs: Size, *, cluster: Cluster, path: MatrixPath, dtype: Dtype,
-    achieved_fraction: float, tile_rows: Size, tile_columns: int = 1, tile_cost_cycles: float = 0.0,
+    achieved_fraction: float, tile_rows: Size, tile_columns: Size = 1, tile_cost_cycles: float = 0.0,
     splits_depth: bool = True, matrices: Size = 1,
 ) -> Amount:  # fmt: skip
     """Amount of y[rows, outputs] = x[rows, inputs] · W on a matrix path, for so many independent matrices.
@@ -81,7 +83,7 @@ def matrix_cycles(
         Amount; all clusters work together.
     """
     tile_m = largest(tile_rows, round(path.tile_m.value))
-    tile_n, tile_k = max(tile_columns, round(path.tile_n.value)), round(path.tile_k.value)
+    tile_n, tile_k = largest(tile_columns, round(path.tile_n.value)), round(path.tile_k.value)
     clusters = round(cluster.count.value)
     rate = path.macs_per_cycle[dtype].value * achieved_fraction
     tiles = matrices * -(-rows // tile_m) * -(-outputs // tile_n)

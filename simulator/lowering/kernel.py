@@ -103,16 +103,19 @@ def group_operators(graph: OperatorGraph, fusions: tuple[Fusion, ...]) -> list[l
     An epilogue works on what the kernel has made, and a product begins a kernel of its own.
     """
     groups: list[list[Operator]] = []
+    last: set[str] = set()  # names in the last group: to look for operators themselves takes long in long groups
     for operator in graph.operators:
         shared = set(fusions).intersection(operator.fusions)
         if "epilogue" in shared:
             follows = bool(groups) and not isinstance(operator, MatMul | Convolution)
-            follows = follows and any(before in groups[-1] for before in graph.predecessors(operator.name))
+            follows = follows and any(before.name in last for before in graph.predecessors(operator.name))
             shared = shared if follows else shared - {"epilogue"}
         if groups and shared.intersection(groups[-1][-1].fusions):
             groups[-1].append(operator)
+            last.add(operator.name)
         else:
             groups.append([operator])
+            last = {operator.name}
     return groups
 
 

@@ -59,7 +59,8 @@ def product_cycles(operator: Product, body: Precision, platform: Platform) -> tu
         achieved_fraction=kernel.achieved_fraction.value, tile_rows=1,
     )  # fmt: skip
     on_lanes = cost.vector_matrix_cycles(operator.batch * operator.rows, operator.inputs, operator.outputs, cluster)
-    return (on_matrix, 0.0, 0.0) if on_matrix <= on_lanes else (0.0, on_lanes, 0.0)
+    is_on_matrix = on_matrix <= on_lanes
+    return choose(is_on_matrix, on_matrix, 0.0), choose(is_on_matrix, 0.0, on_lanes), 0.0
 
 
 def _multiplication_cycles(
@@ -75,7 +76,7 @@ def _multiplication_cycles(
     rows, inputs, outputs = shape
     path = cluster.path(kernel.path)
     dtype = platform.dtype(path, kernel.dtype)
-    tile_rows, columns = _kernel_tile(kernel, path, rows)
+    tile_rows, columns = _kernel_tile(kernel, path, rows, outputs)
     on_matrix = cost.matrix_cycles(
         *shape, cluster=cluster, path=path, dtype=dtype, achieved_fraction=kernel.achieved_fraction.value,
         tile_rows=tile_rows, tile_columns=columns, splits_depth=kernel.splits_depth, matrices=matrices,
@@ -103,13 +104,31 @@ def _multiplication_cycles(
     )
 
 
-def _kernel_tile(kernel: Kernel, path: MatrixPath, rows: Size) -> tuple[Size, int]:
-    """Rows and columns of the tile with which a kernel multiplies so many rows; never less than the native tile."""
+def _kernel_tile(kernel: Kernel, path: MatrixPath, rows: Size, outputs: Size) -> tuple[Size, Size]:
+    """Rows and columns of the tile with which a kernel makes so many; never less than the native tile."""
     tile_rows: Size = round(kernel.tile_rows.value)
     if kernel.least_tile_rows is not None:
         tile_rows = smallest(tile_rows, largest(round(kernel.least_tile_rows.value), _power_of_two(rows)))
-    columns = 1 if kernel.tile_columns is None else round(kernel.tile_columns.value)
-    return largest(tile_rows, round(path.tile_m.value)), max(columns, round(path.tile_n.value))
+    return largest(tile_rows, round(path.tile_m.value)), largest(
+        _tile_columns(kernel, outputs), round(path.tile_n.value)
+    )
+
+
+def _tile_columns(kernel: Kernel, outputs: Size) -> Size:
+    """Columns of the tile that pads so many outputs least.
+
+    Formula:  q that makes ceil(n/q) q least, of q, q/2, q/4 .. down to the narrowest; the widest of equals
+    Source:   definition; an engine is built by timing its kernels on the shapes at hand
+    """
+    columns: Size = 1 if kernel.tile_columns is None else round(kernel.tile_columns.value)
+    if kernel.least_tile_columns is None:
+        return columns
+    narrower = round(largest(columns, 1)) // 2
+    while narrower >= round(kernel.least_tile_columns.value):
+        pads_less = -(-outputs // narrower) * narrower < -(-outputs // columns) * columns
+        columns = choose(pads_less, narrower, columns)
+        narrower //= 2
+    return columns
 
 
 def _power_of_two(rows: Size) -> Size:

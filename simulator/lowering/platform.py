@@ -231,12 +231,12 @@ class Platform:
     def dtype(self, path: MatrixPath, wanted: Dtype) -> Dtype:
         """The dtype in which a path multiplies what should be multiplied in `wanted`.
 
-        A path without it computes in its 16-bit format, to which operands are converted.
+        A path without it computes in its 16-bit format, to which operands are converted, or else in 32 bits.
 
         Raises:
             SpecError: when the path has neither.
         """
-        for candidate in (wanted, "fp16", "bf16"):
+        for candidate in (wanted, "fp16", "bf16", "fp32"):
             if candidate in path.macs_per_cycle and DTYPE_BITS[candidate] >= DTYPE_BITS[wanted]:
                 return candidate
         or_wider = " or a 16-bit format" if DTYPE_BITS[wanted] <= 16 else ""
@@ -267,7 +267,9 @@ class Platform:
         return DTYPE_BITS[dtype] < 8 * used.activation_bytes and dtype not in in_path
 
     def attention_dtype(self, path: MatrixPath, kernel: Kernel) -> Dtype:
-        """The dtype of attention: a 16-bit format, or that of the matrices on a chip that has no 16-bit format."""
+        """The dtype of attention: a 16-bit format, or that of the matrices if they have 32 or the chip has no 16."""
+        if DTYPE_BITS[kernel.dtype] == 32:
+            return self.dtype(path, kernel.dtype)
         for candidate in ("fp16", "bf16"):
             if candidate in path.macs_per_cycle:
                 return candidate

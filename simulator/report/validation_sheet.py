@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
+from simulator.precision import precision_choice
 from simulator.report.sheet_parts import WIDTH, new_table, rendered
 from simulator.units import format_quantity
+from simulator.validation.rows import MeasuredRow
 from simulator.validation.validate import ValidatedRow, summary
 
 
@@ -30,20 +32,31 @@ def validation_sheet(validated: Sequence[ValidatedRow], width: int = WIDTH) -> s
 
 
 def _table(runtime: str, validated: Sequence[ValidatedRow], width: int) -> Table:
-    table = new_table(
-        f"Simulation beside silicon, {runtime}", "chip", "workload", "precision", "phase", "tokens >", "measured >",
-        "simulated >", "error >", "",
-    )  # fmt: skip
+    """The rows of one software stack; tokens and the mark of fitted rows only where some row has them."""
+    columns = ["chip", "workload", "precision", "phase", "tokens >", "measured >", "simulated >", "error >", ""]
+    has_tokens = any(item.row.tokens is not None for item in validated)
+    has_fitted = any(item.row.is_fitted for item in validated)
+    shown = [column for column in columns if (has_tokens or column != "tokens >") and (has_fitted or column)]
+    table = new_table(f"Simulation beside silicon, {runtime}", *shown)
     if width < WIDTH:
         table.padding = 0
     for item in validated:
         row = item.row
-        table.add_row(
-            row.chip, row.workload, row.precision, row.phase, str(row.tokens),
+        cells = (
+            row.chip, row.workload, _precision(row), row.phase, "" if row.tokens is None else str(row.tokens),
             format_quantity(row.measured_s, "s"), format_quantity(item.simulated_s, "s"), _percent(item.error),
             "*" if row.is_fitted else "",
         )  # fmt: skip
+        table.add_row(*(cell for column, cell in zip(columns, cells, strict=True) if column in shown))
     return table
+
+
+def _precision(row: MeasuredRow) -> str:
+    """That of the phase of the row, or all of them for a whole frame."""
+    choice = precision_choice(row.precision)
+    if not isinstance(choice, dict):
+        return row.precision
+    return choice.get(row.phase) or ", ".join(dict.fromkeys(choice.values()))
 
 
 def _percent(fraction: float) -> str:

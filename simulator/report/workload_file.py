@@ -38,15 +38,26 @@ def _lines(tree: Mapping[str, Any], indent: str = "") -> Iterator[str]:
             yield from _lines(value, indent + "  ")
         elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
             yield from ("\n" * (not indent), f"{indent}{key}:\n")
-            yield from (f"{indent}  - {_flow(item)}\n" for item in value)
+            for item in value:
+                yield from _item(item, indent + "  ")
         else:
             yield f"{indent}{key}: {_flow(value, is_nested=False)}\n"
+
+
+def _item(item: object, indent: str) -> Iterator[str]:
+    """An entry of a list: one line, or more for one that has entries itself, such as a block of a network."""
+    if isinstance(item, Mapping) and any(isinstance(each, list | tuple) and each and isinstance(each[0], Mapping)
+                                         for each in item.values()):  # fmt: skip
+        lines = "".join(_lines(item, indent + "  "))
+        yield f"{indent}- {lines[len(indent) + 2 :]}"
+    else:
+        yield f"{indent}- {_flow(item)}\n"
 
 
 def _flow(value: object, *, is_nested: bool = True) -> str:
     """A value in one line."""
     if isinstance(value, Mapping):
-        first = [key for key in value if key == "phase"]  # what the rest is about
+        first = [key for key in _FIRST if key in value]
         fields = (f"{key}: {_flow(value[key])}" for key in [*first, *(key for key in value if key not in first)])
         return f"{{{', '.join(fields)}}}"
     if isinstance(value, list | tuple):
@@ -55,6 +66,9 @@ def _flow(value: object, *, is_nested: bool = True) -> str:
         return value
     return json.dumps(value, ensure_ascii=False)  # JSON is YAML, too
 
+
+_FIRST: Final = ("phase", "name", "op")
+"""What the rest of a mapping is about."""
 
 _PLAIN_NESTED: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*(?: [A-Za-z0-9_./+-]+)*")
 _PLAIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_./+-]*(?:[,;]? [(]?[A-Za-z0-9_./+-]+[)]?)*")

@@ -30,6 +30,9 @@ class Kernel(Spec):
     """Rows of the smallest kernel tile, if there are several: few rows take the tile of the next power of two."""
     tile_columns: Whole | None = None
     """Output columns of a kernel tile; None for the chip's native tile."""
+    least_tile_columns: Whole | None = None
+    """Output columns of the narrowest kernel tile, if there are several, each twice the other: the one that pads least
+    is taken, the widest of equals."""
     tile_cost: Cycles | None = None
     """Cycles that a tile takes beside its products: it fills the pipeline and writes its results."""
     splits_depth: bool = True
@@ -43,12 +46,15 @@ class Kernel(Spec):
 
 
 class AttentionKernel(Spec):
-    """How a runtime computes attention of many rows."""
+    """How a runtime computes attention of many rows: in one kernel, whose scores stay beside the multipliers."""
 
     path: Literal["native", "legacy"]
     """The matrix path."""
     achieved_fraction: Fraction
-    """What the kernel reaches of the path's 16-bit peak."""
+    """What the kernel reaches of the path's peak, of 16 bits unless the network is of 32."""
+    writes_scores: tuple[str, ...] = ()
+    """Precisions of matrices beside which there is no such kernel: networks then write and read all scores, between a
+    product, a softmax and another product."""
 
 
 class Runtime(Spec):
@@ -87,6 +93,9 @@ class Runtime(Spec):
     @model_validator(mode="after")
     def _precisions_exist(self) -> Runtime:
         named = {f"kernels.{name}": name for name in self.kernels}
+        for field in ("causal_attention", "full_attention"):
+            scored = getattr(self, field).writes_scores
+            named |= {f"{field}.writes_scores[{number}]": name for number, name in enumerate(scored)}
         named |= {"head_precision": self.head_precision, "kv_precision": self.kv_precision}
         for field, name in named.items():
             if name not in PRECISIONS and not (field == "head_precision" and name == "body"):

@@ -1,7 +1,8 @@
 """Measured rows: what somebody measured on real hardware, with its source.
 
-A row has a phase (`prefill` or `decode`), a value in `ms` or `tok/s`, and says whether a constant of the chip or the
-runtime was chosen with this row in view (`fitted`): such a row is no evidence.
+A row has a phase of its workload, or `total` for the frame, a value in `ms` or `tok/s`, and says whether a constant of
+the chip or the runtime was chosen with this row in view (`fitted`): such a row is no evidence. Tokens of a prefill or a
+context of a decoded token may be left empty: then the phase is the one that the workload describes, as a whole.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Final, Literal
 
 from simulator.errors import SpecError
 
 COLUMNS = ("chip", "runtime", "workload", "precision", "phase", "prompt_tokens", "context_tokens", "value", "unit",
            "source", "fitted", "note")  # fmt: skip
+
+
+_TOKENS_OF_PHASE: Final = {"prefill": "prompt_tokens", "decode": "context_tokens"}
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,13 @@ class MeasuredRow:
     runtime: str
     workload: str
     precision: str
+    changes: str
+    """Changes to the chip, as `--set` takes them, with a semicolon between."""
     phase: str
-    tokens: int
-    """Tokens in the KV cache before the phase (decode) or computed by it (prefill)."""
+    tokens: int | None
+    """Tokens in the KV cache before the phase (decode) or computed by it (prefill); None for those of the workload."""
     measured_s: float
-    """Seconds of the phase (prefill) or of one token (decode)."""
+    """Seconds of the phase, or of one token (decode after a context that is given)."""
     unit: str
     is_fitted: bool
 
@@ -45,9 +52,15 @@ class MeasuredRow:
         return seconds * 1e3 if self.unit == "ms" else 1 / seconds
 
 
-def first_contact() -> list[MeasuredRow]:
-    """The rows that ship with Roadline."""
-    path = resources.files("simulator.validation") / "measured" / "first_contact.csv"
+RowSet = Literal["language", "driving"]
+"""Rows that ship with Roadline: language models alone, and phases of driving, vision and robot models."""
+
+_FILES: Final[dict[RowSet, str]] = {"language": "first_contact.csv", "driving": "driving.csv"}
+
+
+def rows_of_set(name: RowSet) -> list[MeasuredRow]:
+    """The rows of a set that ships with Roadline."""
+    path = resources.files("simulator.validation") / "measured" / _FILES[name]
     with resources.as_file(path) as file:
         return list(read_rows(file))
 
@@ -79,14 +92,19 @@ def read_rows(path: Path) -> Iterator[MeasuredRow]:
 
 
 def _row(cells: dict[str, str], place: str) -> MeasuredRow:
-    for column, allowed in (("phase", ("prefill", "decode")), ("unit", ("ms", "tok/s")), ("fitted", ("yes", "no"))):
+    for column, allowed in (("unit", ("ms", "tok/s")), ("fitted", ("yes", "no"))):
         if cells[column] not in allowed:
             raise SpecError(f'{place}  {column}: must be {" or ".join(allowed)}, got "{cells[column]}"')
-    of_phase = "prompt_tokens" if cells["phase"] == "prefill" else "context_tokens"
-    tokens = _number(cells, of_phase, place)
+    if not cells["phase"]:
+        raise SpecError(f"{place}  phase: must be a phase of the workload or total, got nothing")
     value = _number(cells, "value", place)
-    if tokens != int(tokens):
-        raise SpecError(f'{place}  {of_phase}: must be a whole number, got "{cells[of_phase]}"')
+    tokens = None
+    of_phase = _TOKENS_OF_PHASE.get(cells["phase"])
+    if of_phase is not None and cells[of_phase]:
+        counted = _number(cells, of_phase, place)
+        if counted != int(counted):
+            raise SpecError(f'{place}  {of_phase}: must be a whole number, got "{cells[of_phase]}"')
+        tokens = int(counted)
     return MeasuredRow(
         place=place,
         cells=cells,
@@ -95,7 +113,8 @@ def _row(cells: dict[str, str], place: str) -> MeasuredRow:
         workload=cells["workload"],
         precision=cells["precision"],
         phase=cells["phase"],
-        tokens=int(tokens),
+        tokens=tokens,
+        changes=cells.get("set", ""),
         measured_s=value / 1e3 if cells["unit"] == "ms" else 1 / value,
         unit=cells["unit"],
         is_fitted=cells["fitted"] == "yes",

@@ -8,14 +8,18 @@ from typing import Any, Final
 
 from scipy.stats import kendalltau
 
-from simulator.catalog import Catalog
+from simulator.catalog import Catalog, parse_assignments
 from simulator.errors import SpecError
+from simulator.precision import precision_choice
 from simulator.simulation.setup import single_run
 from simulator.simulation.simulate import simulate
 from simulator.units import ticks_to_seconds
 from simulator.validation.rows import MeasuredRow
 
 SCHEMA: Final = "roadline.validate/1"
+
+TOTAL: Final = "total"
+"""The phase of a row that is a whole frame."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def validate(
 ) -> list[ValidatedRow]:
     """Every row simulated.
 
-    A decode row is simulated as one token after a prompt of as many tokens as its context.
+    A decode row with a context is simulated as one token after a prompt of as many tokens.
 
     Args:
         rows: measured rows.
@@ -59,13 +63,19 @@ def validate(
 
 
 def _validated(row: MeasuredRow, catalog: Catalog) -> ValidatedRow:
+    changes = parse_assignments([change.strip() for change in row.changes.split(";") if change.strip()])
     setup = single_run(
-        catalog.load_chip(row.chip), catalog.load_workload(row.workload), catalog.load_runtime(row.runtime),
-        precision=row.precision, prompt_tokens=row.tokens, decode_tokens=1,
+        catalog.load_chip(row.chip, changes), catalog.load_workload(row.workload), catalog.load_runtime(row.runtime),
+        precision=precision_choice(row.precision), prompt_tokens=row.tokens,
+        decode_tokens=None if row.tokens is None else 1,
     )  # fmt: skip
     result = simulate(setup)
+    if row.phase == TOTAL:
+        return ValidatedRow(row, result.latency_s, "")
     phase = result.phase(row.phase)
-    assert phase is not None  # `single_run` refuses token counts of phases that are not there
+    if phase is None:
+        names = ", ".join(found.name for found in result.phases)
+        raise SpecError(f'phase: must be {TOTAL} or one of those of {row.workload} ({names}), got "{row.phase}"')
     return ValidatedRow(row, ticks_to_seconds(phase.latency_ticks), result.phase_limit(phase))
 
 

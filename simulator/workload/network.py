@@ -7,7 +7,8 @@ one number. Shapes are (images, channels, height, width) of a map, or (sequences
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections import ChainMap, Counter
+from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -69,18 +70,18 @@ class Network(Spec):
         for name, shape in self.inputs.items():
             if not shape or min(shape) < 1:
                 raise ValueError(f"inputs.{name}: must have sizes of 1 or more, got {_text(shape)}")
-        names = [INPUT, *self.inputs, *(block.name for block in self.blocks)]
+        names = Counter([INPUT, *self.inputs, *(block.name for block in self.blocks)])
         for number, block in enumerate(self.blocks):
-            known = set(names)
-            if names.count(block.name) > 1:
+            own: set[str] = set()
+            if names[block.name] > 1:
                 raise ValueError(f'blocks[{number}].name: must be unique among inputs and blocks, got "{block.name}"')
             for place, operator in enumerate(block.operators):
-                if operator.name in known:
+                if operator.name in names or operator.name in own:
                     raise ValueError(
                         f"blocks[{number}].operators[{place}].name: must be unique in its block, and not that of an "
                         f'input or a block, got "{operator.name}"'
                     )
-                known.add(operator.name)
+                own.add(operator.name)
         self.placed  # noqa: B018 - shapes are found, or refused, where the file can still be named
         return self
 
@@ -99,8 +100,8 @@ class Network(Spec):
             if reads is not None and reads not in shapes:
                 raise ValueError(f'blocks[{number}].reads: must name one of {", ".join(shapes)}, got "{reads}"')
             incoming = None if reads is None else shapes[reads]
-            known = shapes if incoming is None else {**shapes, INPUT: incoming}
-            placed = tuple(_placed(block, number, dict(known)))
+            own: dict[str, Shape] = {} if incoming is None else {INPUT: incoming}
+            placed = tuple(_placed(block, number, ChainMap(own, shapes)))
             if block.repeats > 1 and placed[-1].output != incoming:
                 read = "nothing that it names" if incoming is None else _text(incoming)
                 raise ValueError(
@@ -118,7 +119,7 @@ class Network(Spec):
         return self.placed[-1][-1].output
 
 
-def _placed(block: NetworkBlock, number: int, shapes: dict[str, Shape]) -> Iterator[Placed]:
+def _placed(block: NetworkBlock, number: int, shapes: MutableMapping[str, Shape]) -> Iterator[Placed]:
     before = INPUT
     for place, operator in enumerate(block.operators):
         sources = operator.reads or (before,)

@@ -78,6 +78,8 @@ class Conv(_Window):
     """Groups of channels that do not see each other; as many as channels for a depthwise convolution."""
     bias: bool = False
     """Whether it adds a number per channel. A folded batch norm is one."""
+    shares_weights: bool = False
+    """Whether its weights are those of another convolution, which then counts them as parameters."""
     transposed: bool = False
     """Whether it makes `stride` times as many positions in each direction (an upsampling convolution)."""
 
@@ -123,8 +125,8 @@ class Resize(_Operator):
     """Rows of the new map."""
     width: Size
     """Columns of the new map."""
-    taps: Literal[1, 4]
-    """Positions that a new one is made of: 1 for the nearest, 4 for bilinear interpolation."""
+    taps: Literal[1, 4, 16]
+    """Positions that a new one is made of: 1 for the nearest, 4 for bilinear interpolation, 16 for cubic."""
 
     def output(self, inputs: Sequence[Shape]) -> Shape:
         """A map of the same channels."""
@@ -140,6 +142,8 @@ class Linear(_Operator):
     """Columns of the matrix."""
     bias: bool = False
     """Whether it adds a number per column."""
+    shares_weights: bool = False
+    """Whether the matrix is that of another operator, which then counts it as parameters."""
 
     def output(self, inputs: Sequence[Shape]) -> Shape:
         """As many rows of `width`."""
@@ -164,7 +168,7 @@ class Product(_Operator):
 
 
 class Attend(_Operator):
-    """Attention of all queries to all keys of their sequence: scores, softmax and values.
+    """Attention of queries to keys of their sequence: scores, softmax and values.
 
     It reads queries, keys and values, or one tensor with the three side by side.
     """
@@ -174,9 +178,16 @@ class Attend(_Operator):
     """Query heads."""
     kv_heads: Size | None = None
     """Heads of keys and values; None for as many as of queries."""
+    causal: bool = False
+    """Whether a query sees no keys after its own, of those that it reads."""
+    cached: int = Field(ge=0, default=0)
+    """Keys of a KV cache that every query sees besides."""
 
     def output(self, inputs: Sequence[Shape]) -> Shape:
         """As many rows as there are queries, each as wide as a query."""
+        keys = inputs[1][1] if len(inputs) == 3 and len(inputs[1]) == 3 else inputs[0][1]
+        if self.causal and len(inputs[0]) == 3 and keys != inputs[0][1]:
+            raise ValueError(f"causal: must read as many keys as queries ({inputs[0][1]}), got {keys}")
         for shape in inputs:
             if len(shape) != 3:
                 raise ValueError(f"must read (sequences, rows, width), got {list(shape)}")
@@ -196,6 +207,26 @@ class Attend(_Operator):
                 f"got a width of {inputs[1][2]}"
             )
         return inputs[0]
+
+
+class Cache(_Operator):
+    """New keys and values go to the KV cache; it hands on the keys."""
+
+    op: Literal["cache_write"]
+    kv_heads: Size
+    """Heads of keys and values."""
+    cached: int = Field(ge=0, default=0)
+    """Tokens that are there already."""
+
+    def output(self, inputs: Sequence[Shape]) -> Shape:
+        """The keys."""
+        keys, values = _inputs(inputs, 2)
+        if len(keys) != 3 or keys != values or keys[2] % self.kv_heads:
+            raise ValueError(
+                f"must read keys and values (sequences, rows, width) of {self.kv_heads} equal heads, "
+                f"got {[list(s) for s in inputs]}"
+            )
+        return keys
 
 
 class Sample(_Operator):
@@ -238,7 +269,10 @@ class Activation(_Operator):
     """A function of every element."""
 
     op: Literal["activation"]
-    function: Literal["relu", "sigmoid", "tanh", "silu", "gelu", "exp", "softmax"]
+    function: Literal[
+        "relu", "clip", "leaky_relu", "abs", "sigmoid", "tanh", "silu", "gelu", "exp", "log", "sqrt", "erf", "sin",
+        "cos", "softmax",
+    ]  # fmt: skip
     """Softmax is along the width."""
 
     def output(self, inputs: Sequence[Shape]) -> Shape:
@@ -246,10 +280,38 @@ class Activation(_Operator):
         return _inputs(inputs, 1)[0]
 
 
-class Arithmetic(_Operator):
-    """Sum or product of tensors, element by element; smaller ones are repeated."""
+class Gate(_Operator):
+    """An activation of one tensor times another: the gated FFN between its matrices. It reads gate and other."""
 
-    op: Literal["add", "multiply"]
+    op: Literal["gate"]
+    function: Literal["silu", "gelu"]
+    """Of the first."""
+
+    def output(self, inputs: Sequence[Shape]) -> Shape:
+        """The shape of both."""
+        one, other = _inputs(inputs, 2)
+        if one != other:
+            raise ValueError(f"must read two equal shapes, got {list(one)} and {list(other)}")
+        return one
+
+
+class Rope(_Operator):
+    """Rotary position embedding of queries or keys, with sines from a table."""
+
+    op: Literal["rope"]
+
+    def output(self, inputs: Sequence[Shape]) -> Shape:
+        """The same shape."""
+        return _inputs(inputs, 1)[0]
+
+
+class Arithmetic(_Operator):
+    """Sum, product or quotient of tensors, element by element; smaller ones are repeated.
+
+    With one tensor the other operand is a number. Differences, comparisons, choices and maxima are sums.
+    """
+
+    op: Literal["add", "multiply", "divide"]
 
     def output(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the largest."""
@@ -290,6 +352,48 @@ class Select(_Operator):
         """So many rows of every sequence."""
         shape = _rows(inputs)
         return *shape[:-2], self.rows, shape[-1]
+
+
+class Copy(_Operator):
+    """A tensor of elements that are copied: slices, gathered or scattered elements, padding, repetition."""
+
+    op: Literal["copy"]
+    shape: Annotated[Shape, Field(min_length=1)]
+    """What is made."""
+
+    def output(self, inputs: Sequence[Shape]) -> Shape:
+        """The shape it says."""
+        return self.shape
+
+
+class Reduce(_Operator):
+    """Sums, means or maxima of as many elements each."""
+
+    op: Literal["reduce"]
+    shape: Annotated[Shape, Field(min_length=1)]
+    """What is left."""
+
+    def output(self, inputs: Sequence[Shape]) -> Shape:
+        """The shape it says."""
+        (shape,) = _inputs(inputs, 1)
+        if math.prod(shape) % math.prod(self.shape):
+            raise ValueError(f"shape: must divide the elements of {list(shape)}, got {list(self.shape)}")
+        return self.shape
+
+
+class Lookup(_Operator):
+    """Rows of a learned table, one for each number that it reads: the embedding of tokens."""
+
+    op: Literal["embedding"]
+    vocabulary: Size
+    """Rows of the table."""
+    width: Size
+    """Elements of a row."""
+
+    def output(self, inputs: Sequence[Shape]) -> Shape:
+        """A row for every number."""
+        (shape,) = _inputs(inputs, 1)
+        return *shape, self.width
 
 
 class Learned(_Operator):
@@ -342,8 +446,8 @@ class View(_Operator):
 
 
 NetworkOperator = Annotated[
-    Conv | Pool | Mean | Resize | Linear | Product | Attend | Sample | Norm | Activation | Arithmetic | Concat
-    | Select | Learned | View,
+    Conv | Pool | Mean | Reduce | Resize | Linear | Product | Attend | Cache | Sample | Norm | Activation | Gate | Rope
+    | Arithmetic | Concat | Select | Copy | Learned | Lookup | View,
     Field(discriminator="op"),
 ]  # fmt: skip
 

@@ -70,7 +70,9 @@ KEYWORDS: dict[str, Callable[[Any, Any, dict[str, Any], Valid], bool]] = {
     ),
     "minProperties": lambda value, rule, *_: not isinstance(value, dict) or len(value) >= rule,
     "items": lambda value, rule, _, valid: not isinstance(value, list) or all(valid(item, rule) for item in value),
+    "prefixItems": lambda value, rule, _, valid: not isinstance(value, list) or all(map(valid, value, rule)),
     "minItems": lambda value, rule, *_: not isinstance(value, list) or len(value) >= rule,
+    "maxItems": lambda value, rule, *_: not isinstance(value, list) or len(value) <= rule,
 }
 
 

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 
 from simulator import Workload, load_chip, load_runtime, load_workload, run
-from simulator.graph import Convolution, OperatorGraph, Resample, build_graph
+from simulator.graph import Attention, CacheWrite, Convolution, OperatorGraph, Resample, build_graph
 from simulator.graph.network import network_blocks
+from simulator.lowering.block import lower_block
 from simulator.lowering.kernel import group_operators, kernel_work
 from simulator.lowering.platform import Platform
+from simulator.metrics.operations import operation_use
 from simulator.precision import precision
+from simulator.runtime import Runtime
+from simulator.units import TICKS_PER_SECOND
 from simulator.workload import Network
 
 ORIN = "orin-agx-64gb"
@@ -165,6 +169,85 @@ def test_a_view_costs_nothing_and_hands_its_source_on() -> None:
     assert list(graph.dag.edges) == [("conv", "matrix")]
 
 
+def test_causal_attention_counts_keys_up_to_a_query() -> None:
+    # 5 rows see 1 + 2 + 3 + 4 + 5 = 15 keys, and 7 of the cache each; 4 heads of 2 share 2 heads of keys
+    (attention,) = graph_of(
+        {"name": "it", "op": "attention", "heads": 4, "kv_heads": 2, "causal": True, "cached": 7,
+         "reads": ("queries", "keys", "keys")},
+        queries=[1, 5, 8], keys=[1, 5, 4],
+    ).operators  # fmt: skip
+    assert attention.flop == 4 * 4 * 2 * (15 + 5 * 7)
+
+
+def test_a_decoded_token_is_in_the_cache_when_it_is_read() -> None:
+    write, attention = graph_of(
+        {"name": "write", "op": "cache_write", "kv_heads": 2, "cached": 7, "reads": ("keys", "keys")},
+        {"name": "it", "op": "attention", "heads": 4, "kv_heads": 2, "cached": 7,
+         "reads": ("queries", "write", "keys")},
+        queries=[1, 1, 8], keys=[1, 1, 4],
+    ).operators  # fmt: skip
+    assert isinstance(write, CacheWrite)
+    assert (write.tokens, write.context, write.cache_elements) == (1, 8, 2 * 4)
+    assert isinstance(attention, Attention)
+    assert attention.flop == 4 * 4 * 2 * 8
+    assert attention.cache_elements == 8 * 2 * 4  # keys and values of eight tokens, two heads of two
+
+
+def test_causal_attention_needs_as_many_keys_as_queries() -> None:
+    with pytest.raises(ValueError, match=r"causal: must read as many keys as queries \(5\), got 6"):
+        graph_of(
+            {"name": "it", "op": "attention", "heads": 2, "causal": True, "reads": ("queries", "keys", "keys")},
+            queries=[1, 5, 8], keys=[1, 6, 8],
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("operator", "made", "read"),
+    [
+        ({"op": "gate", "function": "silu", "reads": ("rows", "rows")}, 2 * 5 * 8, 2 * 2 * 5 * 8),
+        ({"op": "rope"}, 2 * 5 * 8, 2 * 5 * 8),
+        ({"op": "divide", "reads": ("rows", "rows")}, 2 * 5 * 8, 2 * 2 * 5 * 8),
+        ({"op": "copy", "shape": (3, 8)}, 3 * 8, 3 * 8),  # what is not copied is not read
+        ({"op": "reduce", "shape": (2, 8)}, 2 * 8, 2 * 5 * 8),
+    ],
+    ids=lambda value: value["op"] if isinstance(value, dict) else "",
+)
+def test_elements_made_and_read(operator: dict[str, Any], made: int, read: int) -> None:
+    (each,) = graph_of({"name": "it", **operator}, rows=[2, 5, 8]).operators
+    assert (each.output_elements, each.input_elements) == (made, read)
+    assert each.parameters == 0
+
+
+def test_an_embedding_has_its_table_and_reads_a_row_for_each_number() -> None:
+    (table,) = graph_of({"name": "it", "op": "embedding", "vocabulary": 100, "width": 8}, ids=[2, 5]).operators
+    assert table.parameters == 100 * 8
+    assert table.output_elements == 2 * 5 * 8
+
+
+def test_weights_that_are_shared_are_counted_once() -> None:
+    graph = graph_of(
+        {"name": "one", "op": "linear", "width": 8},
+        {"name": "two", "op": "linear", "width": 8, "shares_weights": True},
+        rows=[1, 5, 8],
+    )  # fmt: skip
+    assert graph.parameters == 8 * 8
+    conv = {"op": "conv", "channels": 4, "kernel": 3, "bias": True}
+    graph = graph_of({"name": "one", **conv}, {"name": "two", **conv, "shares_weights": True}, maps=[1, 4, 8, 8])
+    assert graph.parameters == 4 * 4 * 9 + 4
+
+
+def test_a_quotient_takes_a_product_and_a_reciprocal() -> None:
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+
+    def cycles(op: str) -> float:
+        graph = graph_of({"name": "it", "op": op, "reads": ("rows", "rows")}, rows=[1, 512, 4096])
+        return kernel_work(list(graph.operators), platform=platform, body=precision("fp16")).vector_cycles
+
+    exp = graph_of({"name": "it", "op": "activation", "function": "exp"}, rows=[1, 512, 4096])
+    assert cycles("divide") > cycles("multiply")
+    assert cycles("divide") == kernel_work(list(exp.operators), platform=platform, body=precision("fp16")).vector_cycles
+
+
 # kernels and bytes ---------------------------------------------------------------------------------------------------
 
 RESIDUAL = (
@@ -218,3 +301,79 @@ def test_twice_the_images_take_twice_the_time_where_arithmetic_binds() -> None:
 
     # 64 * 64 * 256 * 2304 = 2.4 G multiply-adds per image against 1 MB of maps: arithmetic binds
     assert seconds(8) / seconds(4) == pytest.approx(2, rel=0.05)
+
+
+# how a runtime multiplies --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("channels", "columns"),
+    [
+        (160, 32),  # 3 * 64 = 192 and 2 * 128 = 256 pad; 5 * 32 = 160 does not
+        (192, 64),  # 3 * 64 = 192 already
+        (256, 64),  # equals: the widest
+        (20, 32),  # one tile of either: 64 or 32
+    ],
+)
+def test_the_tile_that_pads_least_is_taken(channels: int, columns: int) -> None:
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    (conv,) = graph_of(
+        {"name": "it", "op": "conv", "channels": channels, "kernel": 1}, maps=[1, 64, 128, 128]
+    ).operators
+    work = kernel_work([conv], platform=platform, body=precision("fp16"))
+    # 128 * 128 / 128 = 128 row tiles; each tile takes 128 * columns * 64 / (0.575 * 1024) cycles, 16 clusters at once
+    tiles = 128 * -(-channels // columns)
+    assert work.matrix_cycles == pytest.approx(tiles / 16 * 128 * columns * 64 / (0.575 * 1024))
+
+
+ATTENDING = {"name": "it", "op": "attention", "heads": 2, "reads": ("queries", "keys", "values")}
+THREE = {"queries": [3, 50, 8], "keys": [3, 110, 8], "values": [3, 110, 8]}
+
+
+def test_scores_are_written_where_no_kernel_keeps_them() -> None:
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    block = lower_block(graph_of(ATTENDING, **THREE), platform, precision("fp32"))
+    assert [work.name for work in block.works] == ["it_scores", "it_weights", "it"]
+    scores = 3 * 2 * 50 * 110 * 4
+    assert sorted(tensor.size_bytes for tensor in block.tensors if tensor.producer in {0, 1}) == [scores, scores]
+    (fused,) = lower_block(graph_of(ATTENDING, **THREE), platform, precision("fp16")).works
+    assert sum(work.flop for work in block.works) == fused.flop == 4 * 3 * 50 * 110 * 8
+    assert {work.dtype for work in block.works} == {"tf32", ""}
+
+
+def test_attention_in_32_bits_moves_its_scores_four_times_where_they_do_not_fit() -> None:
+    # 8 heads of 4,096 by 4,096 scores are 537 MB: the chip has 10 MB for them
+    rows = {"queries": [1, 4096, 256], "keys": [1, 4096, 256], "values": [1, 4096, 256]}
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    graph = graph_of({**ATTENDING, "heads": 8}, **rows)
+    works = lower_block(graph, platform, precision("fp32")).works
+    moved = sum(work.spilled_input_bytes + work.spilled_output_bytes for work in works)
+    assert moved == pytest.approx(4 * 8 * 4096 * 4096 * 4, rel=0.04)
+
+
+def test_a_runtime_says_which_precision_of_its_scores_is_unknown() -> None:
+    runtime = load_runtime("tensorrt").model_dump()
+    runtime["full_attention"]["writes_scores"] = ("fp64",)
+    with pytest.raises(ValueError, match=r"full_attention.writes_scores\[0\]: must be one of the precisions"):
+        Runtime.model_validate(runtime)
+
+
+def test_32_bits_are_multiplied_as_tf32_at_half_of_the_rate() -> None:
+    conv = {"name": "it", "op": "conv", "channels": 256, "kernel": 3}
+    graph = graph_of(conv, maps=[1, 256, 64, 64])
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    half, whole = (kernel_work(list(graph.operators), platform=platform, body=precision(p)) for p in ("fp16", "fp32"))
+    assert (half.dtype, whole.dtype) == ("fp16", "tf32")
+    fractions = [platform.kernel(name).achieved_fraction.value for name in ("fp16", "fp32")]
+    assert whole.matrix_cycles * fractions[1] == pytest.approx(2 * half.matrix_cycles * fractions[0])
+    assert whole.weight_bytes == 2 * half.weight_bytes
+
+
+def test_operations_of_one_name_in_several_blocks_are_timed_each_by_itself() -> None:
+    # the kernels of a serial chip follow one another, so their times add up to the frame, and none spans the others
+    result = run(ORIN, "resnet-50", runtime="tensorrt")
+    uses = operation_use(result.timeline, 0)
+    kernels = [use for use in uses if use.flop > 0]
+    assert sum(use.busy_ticks for use in kernels) / TICKS_PER_SECOND < 1.05 * result.latency_s
+    (reduce,) = (use for use in uses if use.name.endswith(".reduce+relu_1"))
+    assert reduce.instances == 3 + 4 + 6 + 3

@@ -103,7 +103,7 @@ from simulator.catalog.files import built_in_folder
             "          fp61: {",
             (
                 "chips/tiny.yaml:14  clusters.npu.matrix.native.macs_per_cycle.fp61: must be one of fp32, fp16, "
-                'bf16, fp8, int8, int4, nvfp4, got "fp61"\n'
+                'bf16, fp8, int8, int4, nvfp4, tf32, got "fp61"\n'
                 '  Hint: did you mean "fp16"?'
             ),
         ),

@@ -79,7 +79,7 @@ def test_progress_goes_to_stderr_and_is_wiped(run: Run, monkeypatch: pytest.Monk
         (("--chip", "tin", "--workload", "words"), '  Hint: did you mean "tiny"?\n'),
         ((*ALONE, "--set", "dram.rate=9600"), '  Hint: write a number and a unit, such as "6400 MT/s"\n'),
         ((*ALONE, "--set", "dram.rat=1 MT/s"), '  Hint: did you mean "dram.rate"?\n'),
-        ((*ALONE, "--precision", "vision="), 'Error: --precision takes P or PHASE=P,PHASE=P, got "vision="\n'),
+        ((*ALONE, "--precision", "vision="), 'Error: precision: must be P or PHASE=P,PHASE=P, got "vision="\n'),
         ((*ALONE, "--plot", "why.txt"), "  Hint: such as why.png\n"),
     ],
 )

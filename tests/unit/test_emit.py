@@ -740,17 +740,20 @@ def test_neighbours_that_share_a_fusion_of_the_runtime_are_one_kernel() -> None:
 # what a chip multiplies in -------------------------------------------------------------------------------------------
 
 
-def test_a_dtype_that_a_path_lacks_becomes_its_first_16_bit_format() -> None:
+def test_a_dtype_that_a_path_lacks_becomes_its_first_16_bit_format_or_else_32_bits() -> None:
     for paths, wanted, expected in (
         ({"fp16": 1, "int8": 2}, "int8", "int8"),
         ({"bf16": 1, "fp16": 1}, "int8", "fp16"),
         ({"bf16": 1}, "int8", "bf16"),
         ({"bf16": 1}, "fp16", "bf16"),
         ({"fp32": 1, "fp16": 1}, "fp32", "fp32"),
+        ({"tf32": 1, "fp32": 1}, "tf32", "tf32"),
+        ({"fp32": 1, "fp16": 2}, "tf32", "fp32"),
+        ({"fp32": 1}, "fp16", "fp32"),
     ):
         platform = detailed(paths={"native": paths})
         assert platform.dtype(platform.chip.cluster.path("native"), wanted) == expected  # type: ignore[arg-type]
-    for paths, wanted in (({"int8": 2}, "fp16"), ({"fp16": 1}, "fp32")):
+    for paths, wanted in (({"int8": 2}, "fp16"), ({"fp16": 1}, "fp32"), ({"fp16": 1}, "tf32")):
         platform = detailed(paths={"native": paths})
         with pytest.raises(SpecError, match=f"must multiply {wanted}"):
             platform.dtype(platform.chip.cluster.path("native"), wanted)  # type: ignore[arg-type]
