@@ -241,8 +241,11 @@ def test_a_drawing_has_a_box_for_every_operator_and_all_texts_are_inside(name: s
 
 
 def test_texts_of_a_drawing_do_not_cover_each_other() -> None:
-    for name in ("alpamayo-1.5-10b", "uniad-m100"):
-        figure = graph_figure(build(load_workload(name)))
+    block = Block(OperatorGraph("one", [add("a")], []), 1)
+    narrow = [PhaseGraph("network", "w8a8-static", 1, (block,), 5, f"phase_{index}") for index in range(9)]
+    graphs = [build(load_workload(name)) for name in ("alpamayo-1.5-10b", "uniad-m100")]
+    for graph in (*graphs, WorkloadGraph("narrow", tuple(narrow), {"narrow": 0}, 0)):
+        figure = graph_figure(graph)
         figure.draw_without_rendering()
         boxes = [text.get_window_extent() for text in figure.axes[0].texts]
         for index, box in enumerate(boxes):
@@ -253,6 +256,13 @@ def test_a_drawing_says_how_often_a_block_is_repeated() -> None:
     shown = [text.get_text() for text in graph_figure(build(load_workload("alpamayo-1.5-10b"))).axes[0].texts]
     assert (shown.count("layer x 27"), shown.count("layer x 36"), shown.count("merger x 4")) == (1, 3, 1)
     assert any(text.startswith("action: bf16, 10 steps") for text in shown)
+
+
+def test_a_phase_that_fills_a_line_goes_on_in_the_next() -> None:
+    shown = [text.get_text() for text in graph_figure(build(load_workload("resnet-50"))).axes[0].texts]
+    # 2 * 64 * 147 * 12,544 of the first convolution and the others: 8.18 GFLOP
+    assert [text for text in shown if text.startswith("resnet")] == [
+        "resnet-50", "resnet: w8a8-static, 8.18 GFLOP", "resnet, continued"]  # fmt: skip
 
 
 def test_a_column_that_no_picture_can_hold_is_refused() -> None:
