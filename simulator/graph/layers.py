@@ -11,18 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.graph.graph import Block, OperatorGraph, PhaseGraph, WorkloadGraph
-from simulator.graph.operator import (
-    Attention,
-    CacheWrite,
-    Convolution,
-    Elementwise,
-    Embedding,
-    ExpertMatMul,
-    MatMul,
-    Operator,
-    Product,
-    Resample,
-)
+from simulator.graph.maps import Convolution, Product, Resample
+from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, ExpertMatMul, MatMul, Operator
 from simulator.graph.recurrence import DeltaRule, ShortConvolution
 from simulator.precision import precision
 from simulator.variants import Size, same
