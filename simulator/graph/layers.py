@@ -20,11 +20,12 @@ from simulator.variants import Size, same
 KV_ELEMENT_BYTES: Final = 2
 """Keys and values in a 16-bit format: assumed, as the format is a matter of the runtime."""
 
-_OPS: Final[dict[type, str]] = {
+OPS: Final[dict[type, str]] = {
     MatMul: "matmul", ExpertMatMul: "expert_matmul", Convolution: "convolution", Product: "product",
     Resample: "resample", Attention: "attention", Embedding: "embedding", CacheWrite: "cache_write",
     ShortConvolution: "short_convolution", DeltaRule: "delta_rule",
 }  # fmt: skip
+"""A word for each kind of operator; element-wise ones have their own."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def named_graphs(phase: PhaseGraph) -> dict[str, tuple[OperatorGraph, list[Block
 
 def op_of(operator: Operator) -> str:
     """What an operator does, in a word; of element-wise ones, their kind."""
-    return operator.kind if isinstance(operator, Elementwise) else _OPS[type(operator)]
+    return operator.kind if isinstance(operator, Elementwise) else OPS[type(operator)]
 
 
 def weight_bytes(graph: WorkloadGraph) -> int:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from xml.etree import ElementTree
 
 import pytest
@@ -20,9 +20,9 @@ from matplotlib.text import Text
 from simulator import load_workload
 from simulator.cli import main
 from simulator.errors import OutputError, SpecError
-from simulator.graph import Block, Elementwise, ExpertMatMul, MatMul, OperatorGraph, PhaseGraph, WorkloadGraph
+from simulator.graph import Block, Elementwise, ExpertMatMul, MatMul, Operator, OperatorGraph, PhaseGraph, WorkloadGraph
 from simulator.graph import build_graph as build
-from simulator.graph.layers import layer_rows
+from simulator.graph.layers import OPS, layer_rows
 from simulator.report.graph_file import csv_text, dot_text, json_text, write_graph
 from simulator.report.graph_plot import MAX_ROWS, graph_figure
 from simulator.report.layer_table import counts_table, phase_counts
@@ -86,6 +86,10 @@ def test_of_experts_those_picked_are_read_and_all_are_held() -> None:
     experts = ExpertMatMul("up", (), rows=1, inputs=8, outputs=4, experts=6, top_k=2, touched=2, gathers=True)
     (row,) = layer_rows(one_phase(OperatorGraph("layer", [experts], []), steps=3))
     assert (row.weight_bytes, row.weight_read_bytes) == (6 * 8 * 4 * 2, 3 * 2 * 8 * 4 * 2)
+
+
+def test_every_kind_of_operator_has_a_word() -> None:
+    assert {kind for kind in get_args(Operator) if kind is not Elementwise} == set(OPS)
 
 
 def test_what_moves_no_weights_has_no_intensity() -> None:
