@@ -50,6 +50,13 @@ def list_command(*, kinds: str | None, folders: tuple[str, ...], as_json: bool) 
 @set_option
 @json_option
 @click.option("--plot", "plot_path", metavar="FILE", type=FILE, help="Draw a chip to an image.")
+@click.option(
+    "--graph",
+    "graph_path",
+    metavar="FILE",
+    type=FILE,
+    help="Write the operators of a workload: .dot, .json, .csv, or .svg, .png, .pdf for a drawing.",
+)
 def show_command(
     *,
     kind: Kind,
@@ -58,10 +65,18 @@ def show_command(
     assignments: tuple[str, ...],
     as_json: bool,
     plot_path: Path | None,
+    graph_path: Path | None,
 ) -> None:
     """Show one object with the source of every number."""
     if plot_path is not None and kind != "chip":
         raise click.UsageError(f"--plot draws a chip, not a {kind}")
+    if graph_path is not None:
+        if kind != "workload":
+            raise click.UsageError(f"--graph writes the operators of a workload, not of a {kind}")
+        from simulator.report.graph_file import GRAPH_SUFFIXES
+        from simulator.report.outputs import check_files
+
+        check_files((graph_path, GRAPH_SUFFIXES, "a graph"))
     from simulator.catalog import Catalog, parse_assignments
 
     catalog = Catalog(folders)
@@ -71,6 +86,12 @@ def show_command(
 
         draw_block_diagram(spec, plot_path)
         click.echo(f"wrote {plot_path}", err=True)
+    if graph_path is not None:
+        from simulator.graph import build_graph
+        from simulator.report.graph_file import write_graph
+
+        write_graph(build_graph(spec), graph_path)
+        click.echo(f"wrote {graph_path}", err=True)
     figures, further = _further(catalog, kind, spec)
     if as_json:
         print_json({"kind": kind, **spec.model_dump(mode="json"), **figures})
@@ -134,15 +155,13 @@ def _die(catalog: Catalog, chip: Any) -> tuple[dict[str, Any], str]:
 def _layers(workload: Any) -> tuple[dict[str, Any], str]:
     """The counts of a workload's operators, and its layer table as text."""
     from simulator.graph import build_graph
-    from simulator.report.layer_table import layer_table, workload_counts
+    from simulator.report.layer_table import counts_table, layer_table, workload_counts
 
     graph = build_graph(workload)
     counts = workload_counts(workload, graph)
     summary = ", ".join(f"{name} {count:,}" for name, count in counts["parameters_by_component"].items())
-    return (
-        counts,
-        f"\n\nParameters, exact: {counts['parameters']:,} ({summary})\n\n{layer_table(graph, page_columns())}",
-    )
+    tables = f"{counts_table(workload, graph, page_columns())}\n\n{layer_table(graph, page_columns())}"
+    return counts, f"\n\nParameters, exact: {counts['parameters']:,} ({summary})\n\n{tables}"
 
 
 def _points(study: Any) -> dict[str, Any]:

@@ -6,18 +6,8 @@ Reads from: `workload`. Gives to: `lowering`, and to reports that print a model 
 from simulator.graph.build import build_graph
 from simulator.graph.decoder import cache_elements, decoder_graphs
 from simulator.graph.graph import Block, OperatorGraph, PhaseGraph, WorkloadGraph
-from simulator.graph.operator import (
-    Attention,
-    CacheWrite,
-    Convolution,
-    Elementwise,
-    Embedding,
-    ExpertMatMul,
-    MatMul,
-    Operator,
-    Product,
-    Resample,
-)
+from simulator.graph.maps import Convolution, Product, Resample
+from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, ExpertMatMul, MatMul, Operator
 from simulator.graph.recurrence import DeltaRule, ShortConvolution
 
 __all__ = [

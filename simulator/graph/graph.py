@@ -66,6 +66,15 @@ class OperatorGraph:
         """The operators that read an operator's result."""
         return tuple(self.dag.nodes[node]["operator"] for node in self.dag.successors(name))
 
+    @property
+    def edges(self) -> tuple[tuple[str, str], ...]:
+        """Names of makers and readers, in the order of the operators."""
+        return tuple((before.name, after) for before in self.operators for after in self.dag.successors(before.name))
+
+    def generations(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the operators that could run at the same time, each as soon as all that it reads is there."""
+        return tuple(tuple(names) for names in nx.topological_generations(self.dag))
+
     @cached_property
     def flop(self) -> Size:
         """Flop of all operators."""

@@ -1,25 +1,31 @@
-"""The layer table of a workload: one row per operator of a phase, with exact counts."""
+"""The layer table of a workload: one row per operator of a phase, with exact counts.
+
+Bytes here are those of formats alone; what a chip keeps, fuses or reads twice is a matter of lowering.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from simulator.graph.graph import Block, OperatorGraph, PhaseGraph, WorkloadGraph
-from simulator.graph.operator import (
-    Attention,
-    CacheWrite,
-    Convolution,
-    Elementwise,
-    Embedding,
-    ExpertMatMul,
-    MatMul,
-    Operator,
-    Product,
-    Resample,
-)
+from simulator.graph.maps import Convolution, Product, Resample
+from simulator.graph.operator import Attention, CacheWrite, Elementwise, Embedding, ExpertMatMul, MatMul, Operator
 from simulator.graph.recurrence import DeltaRule, ShortConvolution
 from simulator.precision import precision
 from simulator.variants import Size, same
+
+KV_ELEMENT_BYTES: Final = 2
+"""Keys and values in a 16-bit format: assumed, as the format is a matter of the runtime."""
+
+OPS: Final[dict[type, str]] = {
+    MatMul: "matmul", ExpertMatMul: "expert_matmul", Convolution: "convolution", Product: "product",
+    Resample: "resample", Attention: "attention", Embedding: "embedding", CacheWrite: "cache_write",
+    ShortConvolution: "short_convolution", DeltaRule: "delta_rule",
+}  # fmt: skip
+"""A word for each kind of operator; element-wise ones have their own."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,11 @@ class LayerRow:
     """One operator of a phase."""
 
     phase: str
+    block: str
+    """Its block, by a name that is unique in the phase; blocks with the same graph are one."""
     name: str
+    op: str
+    """What it does, in a word."""
     shape: str
     """Its sizes in words."""
     repeats: int
@@ -40,11 +50,51 @@ class LayerRow:
     """Of all repetitions together, in the precision of the phase; a tied head is read, too."""
     flop: int
     """Of all repetitions and all steps."""
+    weight_read_bytes: int
+    """Weights that all repetitions read in all steps; of experts, those that are expected to be picked."""
+    kv_read_bytes: int
+    """Keys and values read from the cache, of all repetitions and all steps, in `KV_ELEMENT_BYTES`."""
+    kv_written_bytes: int
+    """Keys and values written to the cache."""
+    activation_bytes: int
+    """Activations read and written, in the precision of the phase, as if each operator were a kernel of its own."""
+
+    @property
+    def flop_per_byte(self) -> float | None:
+        """Arithmetic intensity; None without such bytes."""
+        return flop_per_byte([self])
+
+
+def flop_per_byte(rows: Iterable[LayerRow]) -> float | None:
+    """Flop per byte of weights and KV cache that are read or written; None without such bytes."""
+    rows = list(rows)
+    moved = sum(row.weight_read_bytes + row.kv_read_bytes + row.kv_written_bytes for row in rows)
+    return sum(row.flop for row in rows) / moved if moved else None
 
 
 def layer_rows(graph: WorkloadGraph) -> list[LayerRow]:
     """All operators of all phases, in order."""
-    return [row for phase in graph.phases for row in _phase_rows(phase)]
+    return [row for phase in graph.phases for row in phase_rows(phase)]
+
+
+def named_graphs(phase: PhaseGraph) -> dict[str, tuple[OperatorGraph, list[Block]]]:
+    """The graphs of a phase, each once, with the blocks that repeat it; those of one name are numbered."""
+    alike: dict[OperatorGraph, list[Block]] = {}
+    for block in phase.blocks:
+        alike.setdefault(block.graph, []).append(block)
+    times = Counter(graph.name for graph in alike)
+    seen: Counter[str] = Counter()
+    named = {}
+    for graph, blocks in alike.items():
+        seen[graph.name] += 1
+        name = f"{graph.name} ({seen[graph.name]})" if times[graph.name] > 1 else graph.name
+        named[name] = (graph, blocks)
+    return named
+
+
+def op_of(operator: Operator) -> str:
+    """What an operator does, in a word; of element-wise ones, their kind."""
+    return operator.kind if isinstance(operator, Elementwise) else OPS[type(operator)]
 
 
 def weight_bytes(graph: WorkloadGraph) -> int:
@@ -58,40 +108,53 @@ def weight_bytes(graph: WorkloadGraph) -> int:
     )
 
 
-def _phase_rows(phase: PhaseGraph) -> list[LayerRow]:
+def phase_rows(phase: PhaseGraph) -> list[LayerRow]:
     """Blocks with the same graph have one row for each of its operators."""
-    alike: dict[OperatorGraph, list[Block]] = {}
-    for block in phase.blocks:
-        alike.setdefault(block.graph, []).append(block)
-    rows = []
-    for graph, blocks in alike.items():
-        repeats, copies = (sum(int(count) for count in counts) for counts in zip(
-            *((block.repeats, block.copies) for block in blocks), strict=True
-        ))  # fmt: skip
-        rows += [
-            LayerRow(
-                phase=phase.name,
-                name=operator.name,
-                shape=_shape(operator),
-                repeats=repeats,
-                steps=1 if blocks[0].only_last else phase.num_steps,
-                parameters=int(operator.parameters) * copies,
-                weight_bytes=_weight_bytes(operator, phase.precision) * copies,
-                flop=phase.over_steps(operator.flop, blocks[0]) * repeats,
-            )
-            for operator in graph.operators
-        ]
-    return rows
+    return [
+        _row(phase, name, blocks, operator)
+        for name, (graph, blocks) in named_graphs(phase).items()
+        for operator in graph.operators
+    ]
 
 
-def _weight_bytes(operator: Operator, precision_name: str) -> int:
+def _row(phase: PhaseGraph, block_name: str, blocks: list[Block], operator: Operator) -> LayerRow:
+    repeats = sum(int(block.repeats) for block in blocks)
+    copies = sum(int(block.copies) for block in blocks)
+
+    def over_steps(count: Size) -> int:
+        return phase.over_steps(count, blocks[0]) * repeats
+
+    read = operator.cache_elements if isinstance(operator, Attention) else 0
+    written = operator.cache_elements if isinstance(operator, CacheWrite) else 0
+    activations = operator.input_elements + operator.output_elements
+    return LayerRow(
+        phase=phase.name,
+        block=block_name,
+        name=operator.name,
+        op=op_of(operator),
+        shape=_shape(operator),
+        repeats=repeats,
+        steps=1 if blocks[0].only_last else phase.num_steps,
+        parameters=int(operator.parameters) * copies,
+        weight_bytes=int(_weight_bytes(operator, phase.precision)) * copies,
+        flop=over_steps(operator.flop),
+        weight_read_bytes=over_steps(_weight_bytes(operator, phase.precision, only_touched=True)),
+        kv_read_bytes=over_steps(read) * KV_ELEMENT_BYTES,
+        kv_written_bytes=over_steps(written) * KV_ELEMENT_BYTES,
+        activation_bytes=over_steps(activations) * precision(phase.precision).activation_bytes,
+    )
+
+
+def _weight_bytes(operator: Operator, precision_name: str, *, only_touched: bool = False) -> Size:
+    """Bytes of the matrices of an operator: of all experts, or of those that its rows reach."""
     used = precision(precision_name)
     if isinstance(operator, MatMul):
-        return int(operator.groups * used.matrix_bytes(operator.outputs, operator.inputs))
+        return operator.groups * used.matrix_bytes(operator.outputs, operator.inputs)
     if isinstance(operator, Convolution):
-        return int(used.matrix_bytes(operator.groups * operator.outputs, operator.inputs))
+        return used.matrix_bytes(operator.groups * operator.outputs, operator.inputs)
     if isinstance(operator, ExpertMatMul):
-        return int(operator.experts * used.matrix_bytes(operator.outputs, operator.inputs))
+        experts = operator.touched if only_touched else operator.experts
+        return experts * used.matrix_bytes(operator.outputs, operator.inputs)
     return 0
 
 

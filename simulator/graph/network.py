@@ -8,18 +8,8 @@ from itertools import accumulate
 from typing import Final
 
 from simulator.graph.graph import Block, OperatorGraph
-from simulator.graph.operator import (
-    Attention,
-    CacheWrite,
-    Convolution,
-    Elementwise,
-    ElementwiseKind,
-    Embedding,
-    MatMul,
-    Operator,
-    Product,
-    Resample,
-)
+from simulator.graph.maps import Convolution, Product, Resample
+from simulator.graph.operator import Attention, CacheWrite, Elementwise, ElementwiseKind, Embedding, MatMul, Operator
 from simulator.terms import Fusion
 from simulator.workload import network_operators as described
 from simulator.workload.network import Network, Placed, rows_of, width_of

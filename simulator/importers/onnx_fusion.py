@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from simulator.importers.onnx_folding import fold
 from simulator.importers.onnx_graph import Node, OnnxGraph, Shape, elements
 
 OURS: Final = "roadline"
@@ -25,6 +26,9 @@ _VIEWS: Final = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"}
 _UNARY: Final = {"rope", "norm", "Mul", "Div", "RMSNormalization", "LayerNormalization", "RotaryEmbedding",
                  "SimplifiedLayerNormalization"}  # fmt: skip
 """Between a projection and attention, these may stand."""
+
+_MOST_MASK_NODES: Final = 200
+"""Nodes that may make a mask."""
 
 _DEEP: Final = 12
 """Nodes in a row that a pattern may have."""
@@ -522,11 +526,10 @@ class _Patterns:
             return False
         allowed: Any = True
         for kind, name in masks:
-            known = self.graph.constants.get(name)
-            if known is None or known.value is None:
+            value = self._mask_value(name)
+            if value is None:
                 self.fused.doubts["attention with a mask that depends on inputs: all pairs are counted"] += 1
                 return False
-            value = np.asarray(known.value)
             seen = value > -1e4 if kind == "add" else value.astype(bool) == (kind == "where")
             if kind == "add" and value.dtype == bool:
                 seen = value
@@ -541,6 +544,40 @@ class _Patterns:
             return True
         self.fused.doubts["attention with a mask that is not causal: all pairs are counted"] += 1
         return False
+
+    def _mask_value(self, name: str) -> Any:
+        """A mask, where masks among the inputs hide nothing; None if it depends on anything else."""
+        values: dict[str, Any] = {}
+        order: list[Node] = []
+        wanted, seen = [name], set()
+        while wanted:
+            each = wanted.pop()
+            known = self.graph.constants.get(each)
+            if not each or each in seen or (known is not None and known.value is not None):
+                continue
+            seen.add(each)
+            node = self.made_by(each)
+            if node is not None and len(order) < _MOST_MASK_NODES:
+                order.append(node)
+                wanted += node.inputs
+            elif "mask" in each and each in self.graph.inputs:
+                shape = self.graph.inputs[each]
+                values[each] = np.zeros(shape) if each in self.graph.float_inputs else np.ones(shape, dtype=np.int64)
+            else:
+                return None
+        if values:
+            self.fused.doubts["attention with a mask of the inputs, which is taken to hide nothing"] += 1
+        for node in sorted(order, key=lambda node: self.maker[node.outputs[0]]):
+            reads = [values[each] if each in values else self._known(each) for each in node.inputs]
+            made = fold(node.op, node.attributes, reads, [True] * len(reads), None)
+            if made is None:
+                return None
+            values.update(zip(node.outputs, made, strict=False))
+        return values[name] if name in values else self._known(name)
+
+    def _known(self, name: str) -> Any:
+        known = self.graph.constants.get(name)
+        return None if known is None or known.value is None else np.asarray(known.value)
 
     def _packed(self, inputs: Sequence[str]) -> str:
         """The one tensor that has queries, keys and values side by side, if there is one."""

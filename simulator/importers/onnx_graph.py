@@ -23,6 +23,9 @@ Shape = tuple[int, ...]
 CONTROL_FLOW: Final = {"If", "Loop", "Scan"}
 """Whose work depends on values."""
 
+_FLOATS: Final = {1, 10, 11, 16}
+"""Numbers of ONNX for float, float16, double and bfloat16."""
+
 _SAME_SHAPE: Final = {
     "SkipLayerNormalization", "SimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", "RotaryEmbedding",
     "BiasGelu", "FastGelu", "QuickGelu", "EmbedLayerNormalization",
@@ -76,6 +79,8 @@ class OnnxGraph:
     constants: dict[str, Constant]
     stored: dict[str, int]
     """Elements of initializers by type."""
+    float_inputs: frozenset[str] = frozenset()
+    """Inputs whose elements are no integers and no truth values."""
     remarks: list[str] = field(default_factory=list)
 
     def consumers(self) -> dict[str, list[int]]:
@@ -130,6 +135,7 @@ def graph_of(
         place=place, fingerprint=fingerprint, nodes=reader.nodes, inputs=reader.inputs,
         outputs=tuple(each.name for each in model.graph.output), shapes=reader.shapes, constants=reader.constants,
         stored=reader.stored, remarks=reader.remarks,
+        float_inputs=frozenset(name for name in reader.inputs if reader.dtypes[name] in _FLOATS),
     )  # fmt: skip
 
 
@@ -183,6 +189,9 @@ class _Reader:
         absent: Counter[str] = Counter()
         for tensor in self.model.graph.initializer:
             shape = tuple(tensor.dims)
+            if tensor.data_type not in TensorProto.DataType.values():
+                raise SpecError(f"{self.place}  initializer {tensor.name}: must have a known type, "
+                                f"got {tensor.data_type}")  # fmt: skip
             kind = TensorProto.DataType.Name(tensor.data_type).lower()
             count = elements(shape)
             self.stored[kind] += count
@@ -289,6 +298,8 @@ class _Reader:
         """Folds what is constant, and finds the shapes of what is not."""
         for proto in self._in_order():
             node = _node(proto)
+            if not all(isinstance(each, str) for each in (node.op, node.domain, node.name, *node.attributes)):
+                raise SpecError(f"{self.place}  must have names in UTF-8, got {node.op!r} of {node.name!r}")
             if node.op in CONTROL_FLOW:
                 raise SpecError(f"{self.place}  {node.words}: cannot be imported: what it runs depends on values",
                                 hint="export the model for fixed sizes, or simplify it")  # fmt: skip
@@ -439,6 +450,7 @@ def _node(proto: Any) -> Node:
     attributes = {
         name: value.decode("utf-8", "replace") if isinstance(value, bytes) else value
         for name, value in attributes.items()
+        if value is not None
     }
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     return Node(proto.op_type, domain, proto.name, list(proto.input), list(proto.output), attributes)

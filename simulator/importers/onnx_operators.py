@@ -107,6 +107,9 @@ class Converter:
                 rule(node)
             except ValueError as error:
                 raise SpecError(f"{self.graph.place}  {node.words}: {error}") from None
+            except (KeyError, IndexError) as error:
+                raise SpecError(f"{self.graph.place}  {node.words}: must have all inputs and attributes of the "
+                                f"standard, got none for {error}") from None  # fmt: skip
 
     def _rule(self, node: Node) -> Callable[[Node], None] | None:
         if node.domain not in {"", "com.microsoft", OURS}:
@@ -518,30 +521,12 @@ class Converter:
         self._set(node, self._emit(described.Arithmetic, values, _op=op))
 
     def _alike(self, names: Sequence[str]) -> list[Value]:
-        """Operands of different shapes, so that the smaller can be repeated."""
-        whole = max((self.value(name) for name in names), key=lambda value: elements(value.shape))
-        values = []
-        for name in names:
-            value, shape = self.value(name), self.shape(name)
-            of_rows = len(shape) <= 1 or elements(shape) == shape[-1]
-            if elements(value.shape) == elements(whole.shape) == elements(self.shape(name)) and len(names) == 2:
-                pass
-            if of_rows and self.is_constant(name) and whole.shape[-1] == elements(shape) and len(whole.shape) != 4:
-                values.append(value if value.shape == (1, elements(shape)) else self.read(name, (1, elements(shape))))
-                continue
-            values.append(self.read(name))
-        full = max(values, key=lambda value: elements(value.shape))
-        fits = all(
-            size in {1, other}
-            for value in values
-            for size, other in zip(value.shape[::-1], full.shape[::-1], strict=False)
-        )
-        if fits and all(len(value.shape) <= len(full.shape) for value in values):
-            return values
-        return [self._spread(name) for name in names]
-
-    def _spread(self, name: str) -> Value:
-        return self.read(name)
+        """Operands of different shapes in those of the file, so that the smaller can be repeated."""
+        has_rows = any(len(self.shape(name)) > 1 for name in names)
+        return [
+            self.value(name) if has_rows and self.is_constant(name) and len(self.shape(name)) < 2 else self.read(name)
+            for name in names
+        ]
 
     def _is_number(self, name: str) -> bool:
         return elements(self.shape(name)) == 1
@@ -762,9 +747,6 @@ def _safe(text: str) -> str:
     'encoder_0_q_proj'
     """
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
-
-
-_GENERIC: Final = re.compile(r"(\w+?)?(_\d+)?")
 
 
 def _label(node: Node) -> str:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from simulator.graph import Convolution, ExpertMatMul, MatMul, OperatorGraph
 from simulator.lowering.experts import ExpertTraffic
-from simulator.lowering.kernel import NOTHING_KEPT, Kept, KernelWork, group_operators, kernel_work, matrix_bytes
+from simulator.lowering.kernel import group_operators, kernel_work, matrix_bytes
+from simulator.lowering.kernel_work import NOTHING_KEPT, Kept, KernelWork
 from simulator.lowering.platform import Platform
 from simulator.lowering.quantise import with_quantisation
 from simulator.lowering.residency import Activation, activations_of, depth_first_bytes, resident_bytes

@@ -13,7 +13,8 @@ import numpy as np
 
 from simulator.chip import Lasting
 from simulator.graph import CacheWrite, Convolution, MatMul, Operator, PhaseGraph
-from simulator.lowering.kernel import NOTHING_KEPT, CacheLayers, Kept, matrix_bytes
+from simulator.lowering.kernel import matrix_bytes
+from simulator.lowering.kernel_work import NOTHING_KEPT, CacheLayers, Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
 from simulator.variants import Ints, Size, largest, same, smallest

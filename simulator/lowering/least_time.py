@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulator.lowering.block import LoweredBlock, num_pieces, waits_for_launch
-from simulator.lowering.kernel import KernelWork
+from simulator.lowering.kernel_work import KernelWork
 from simulator.lowering.platform import Platform
 from simulator.program.program import Floats, Ints
 from simulator.units import ROUNDING_GUARD_TICKS, TICKS_PER_SECOND

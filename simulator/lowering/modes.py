@@ -19,7 +19,7 @@ from simulator.lowering.capacity import has_cache, phase_state_bytes, reads_cach
 from simulator.lowering.experts import ExpertTraffic, expert_traffic, pinned_expert_bytes
 from simulator.lowering.fragments import PassageTask
 from simulator.lowering.kept import cache_bytes, cache_layers, context_tokens, filled_bytes, kept_of, pinned_bytes
-from simulator.lowering.kernel import Kept
+from simulator.lowering.kernel_work import Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
 from simulator.program.program import NONE

@@ -15,7 +15,7 @@ from simulator.lowering.block import CAUSES, BlockTable, block_table, lower_bloc
 from simulator.lowering.emit import block_fragments
 from simulator.lowering.experts import ExpertTraffic
 from simulator.lowering.fragments import Fragments, Group, PassageTask, passage, step_start, templates_of
-from simulator.lowering.kernel import NOTHING_KEPT, Kept
+from simulator.lowering.kernel_work import NOTHING_KEPT, Kept
 from simulator.lowering.platform import Platform
 from simulator.precision import precision
 from simulator.program import FoldedTasks, Instances

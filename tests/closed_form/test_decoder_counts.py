@@ -30,7 +30,8 @@ from simulator.graph.decoder import cached_elements, decoder_blocks, kv_elements
 from simulator.lowering import Demand, Platform, lower
 from simulator.lowering.capacity import dram_needs
 from simulator.lowering.experts import reserved_expert_bytes
-from simulator.lowering.kernel import KernelWork, kernel_work
+from simulator.lowering.kernel import kernel_work
+from simulator.lowering.kernel_work import KernelWork
 from simulator.lowering.quantise import Quantise, with_quantisation
 from simulator.precision import precision
 from simulator.simulation.setup import configure

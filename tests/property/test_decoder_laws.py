@@ -18,7 +18,7 @@ from simulator.graph import build_graph
 from simulator.graph.decoder import decoder_blocks
 from simulator.lowering import Demand, Platform, lower
 from simulator.lowering.kept import cache_bytes, kept_of, kept_tokens
-from simulator.lowering.kernel import CacheLayers
+from simulator.lowering.kernel_work import CacheLayers
 from simulator.metrics.latency import release_latency
 from simulator.program import NONE
 from simulator.simulation.setup import configure

@@ -20,7 +20,7 @@ from simulator.graph import PhaseGraph, WorkloadGraph, build_graph
 from simulator.graph.decoder import decoder_graphs
 from simulator.lowering import Demand, Platform, lower
 from simulator.lowering.block import LoweredBlock, lower_block
-from simulator.lowering.kernel import KernelWork
+from simulator.lowering.kernel_work import KernelWork
 from simulator.lowering.least_time import BlockTime, block_time, least_phase_ticks
 from simulator.metrics.latency import release_latency
 from simulator.precision import precision

@@ -21,7 +21,7 @@ from simulator.lowering import Demand, Family, Platform, lower, lower_family
 from simulator.lowering.block import BlockTable, LoweredBlock, block_table, lower_block
 from simulator.lowering.emit import block_fragments
 from simulator.lowering.fragments import Fragments
-from simulator.lowering.kernel import KernelWork
+from simulator.lowering.kernel_work import KernelWork
 from simulator.precision import precision
 from simulator.program import Program
 from simulator.variants import Ints, Size, choose, largest, same, smallest, whole

@@ -477,7 +477,11 @@ def test_no_measured_row_is_said_in_words(run: Run) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("decode", "decoding", 'rows.csv:2  phase: must be prefill or decode, got "decoding"'),
+        (
+            "decode",
+            "decoding",
+            'rows.csv:2  phase: must be total or one of those of qwen3-0.6b (prefill, decode), got "decoding"',
+        ),
         ("tok/s", "s", 'rows.csv:2  unit: must be ms or tok/s, got "s"'),
         (",16,250", ",16,nan", 'rows.csv:2  value: must be a number above zero, got "nan"'),
         (",16,250", ",many,250", 'rows.csv:2  context_tokens: must be a number above zero, got "many"'),

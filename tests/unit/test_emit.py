@@ -21,7 +21,8 @@ from simulator.lowering import Place, Platform, sites
 from simulator.lowering.block import CAUSES, LoweredBlock, block_table
 from simulator.lowering.emit import block_fragments
 from simulator.lowering.fragments import Group, step_start, templates_of
-from simulator.lowering.kernel import KernelWork, group_operators, kernel_work
+from simulator.lowering.kernel import group_operators, kernel_work
+from simulator.lowering.kernel_work import KernelWork
 from simulator.lowering.residency import Activation
 from simulator.precision import precision
 from simulator.program import NONE, FoldedOccupancies, FoldedTasks, Instances, Labels, Program, Streams

@@ -14,6 +14,7 @@ onnx = pytest.importorskip("onnx")
 
 from simulator import Workload, load_workload, run  # noqa: E402
 from simulator.catalog import load_workload as load_any  # noqa: E402
+from simulator.cli import main  # noqa: E402
 from simulator.errors import MissingExtraError, SpecError  # noqa: E402
 from simulator.graph import build_graph  # noqa: E402
 from simulator.importers import ImportedNetwork, import_onnx  # noqa: E402
@@ -203,12 +204,25 @@ def test_a_decoded_token_reads_and_extends_its_cache(tmp_path: Path) -> None:
 
 
 def test_a_mask_that_depends_on_inputs_is_said(tmp_path: Path) -> None:
-    graph = models.Graph(q=[1, 2, 8, 4], k=[1, 2, 8, 4], v=[1, 2, 8, 4], mask=[1, 1, 8, 8])
+    graph = models.Graph(q=[1, 2, 8, 4], k=[1, 2, 8, 4], v=[1, 2, 8, 4], bias=[1, 1, 8, 8])
     scores = graph.node("MatMul", "q", graph.node("Transpose", "k", perm=[0, 1, 3, 2]))
-    graph.node("MatMul", graph.node("Softmax", graph.node("Add", scores, "mask"), axis=-1), "v")
+    graph.node("MatMul", graph.node("Softmax", graph.node("Add", scores, "bias"), axis=-1), "v")
     imported = of(graph, tmp_path)
     assert any("mask that depends on inputs" in remark for remark in imported.remarks)
     assert build_graph(imported.workload).flop == 4 * 2 * 8 * 8 * 4  # all pairs, two heads of four
+
+
+def test_a_mask_of_the_inputs_hides_nothing_of_a_causal_one(tmp_path: Path) -> None:
+    graph = models.Graph(q=[1, 2, 8, 4], k=[1, 2, 8, 4], v=[1, 2, 8, 4], padding_mask=[1, 8])
+    hidden = graph.node("Sub", graph.number(1), graph.node("Unsqueeze", "padding_mask", graph.constant([1, 2])))
+    causal = graph.constant(np.triu(np.full((8, 8), -1e9), 1), np.float32)
+    # a float mask of zeros hides all keys where it is turned round, so this one is turned round twice
+    both = graph.node("Add", causal, graph.node("Mul", graph.node("Sub", graph.number(1), hidden), graph.number(-1e9)))
+    scores = graph.node("MatMul", "q", graph.node("Transpose", "k", perm=[0, 1, 3, 2]))
+    graph.node("MatMul", graph.node("Softmax", graph.node("Add", scores, both), axis=-1), "v")
+    imported = of(graph, tmp_path)
+    assert any("taken to hide nothing" in remark for remark in imported.remarks)
+    assert build_graph(imported.workload).flop == 4 * 2 * 36 * 4  # 8 * 9 / 2 pairs, two heads of four
 
 
 def test_attention_that_is_none_is_listed(tmp_path: Path) -> None:
@@ -245,6 +259,53 @@ def test_what_is_read_elsewhere_is_not_recognised(tmp_path: Path) -> None:
     sigmoid = graph.node("Sigmoid", "rows")
     graph.node("Add", graph.node("Mul", "rows", sigmoid), sigmoid)
     assert operators(of(graph, tmp_path)) == ["activation", "multiply", "add"]
+
+
+def test_queries_keys_and_values_may_be_split_from_one_matrix(tmp_path: Path) -> None:
+    graph = models.Graph(rows=[1, 16, 64])
+    graph.node("Split", graph.linear("rows", 64, 192), graph.constant([64, 64, 64]), axis=-1, outputs=3)
+    (q, k, v) = (graph.heads(name, 4, 16) for name in graph.nodes[-1].output)
+    scores = graph.node("MatMul", q, graph.node("Transpose", k, perm=[0, 1, 3, 2]))
+    graph.node("MatMul", graph.node("Softmax", scores, axis=-1), v)
+    imported = of(graph, tmp_path)
+    assert operators(imported) == ["linear", "attention"]
+    assert build_graph(imported.workload).phases[0].flop == 2 * 16 * 64 * 192 + 4 * 4 * 16 * 16 * 16
+
+
+def test_attention_of_onnx_runtime_is_attention(tmp_path: Path) -> None:
+    graph = models.Graph(rows=[1, 16, 64], q=[1, 1, 64], k=[1, 1, 32], past_k=[1, 2, 7, 16], past_v=[1, 2, 7, 16])
+    joined = graph.node("Attention", "rows", graph.weight(64, 192), graph.weight(192), domain="com.microsoft",
+                        num_heads=4, unidirectional=1)  # fmt: skip
+    crossed = graph.node("MultiHeadAttention", "rows", "rows", "rows", domain="com.microsoft", num_heads=4)
+    grouped = graph.node("GroupQueryAttention", "q", "k", "k", "past_k", "past_v", domain="com.microsoft", num_heads=4,
+                         kv_num_heads=2, do_rotary=1, outputs=3)  # fmt: skip
+    path = graph.save(tmp_path / "it.onnx", joined, crossed, grouped, domains=("com.microsoft",))
+    imported = import_onnx(path)
+    assert operators(imported) == ["linear", "attention", "attention", "rope", "rope", "cache_write", "attention"]
+    # causal: 16 * 17 / 2 pairs; all: 16 * 16; a decoded token sees itself and 7 others; 4 heads of 16 each
+    assert build_graph(imported.workload).flop == 2 * 16 * 64 * 192 + 4 * 64 * (16 * 17 // 2 + 16 * 16 + 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "multiplications"),
+    [
+        ("vgg19", 143_667_240, 19_632_062_464),
+        ("squeezenet", 1_235_496, None),
+        ("bvlc_alexnet", 60_965_224, None),
+        ("resnet50", 25_530_472, 4_089_184_256),
+    ],
+)
+def test_models_that_come_with_the_package_have_their_published_counts(
+    name: str, parameters: int, multiplications: int | None
+) -> None:
+    path = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+    if not path.is_file():
+        pytest.skip(f"this version of onnx has no {path.name}")
+    imported = import_onnx(path)
+    counts = build_graph(imported.workload)
+    assert counts.parameters == parameters
+    assert multiplications is None or counts.flop == 2 * multiplications
+    assert imported.not_fused == ()
 
 
 # folding, precision, files -------------------------------------------------------------------------------------------
@@ -337,6 +398,24 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         import_onnx(path)
 
 
+def test_a_changed_file_is_imported_or_refused(tmp_path: Path) -> None:
+    path = models.Graph(rows=[1, 4, 8])
+    path.node("Add", path.rms_norm("rows", 8), path.erf_gelu(path.linear("rows", 8, 8)))
+    content = path.save(tmp_path / "it.onnx").read_bytes()
+    places = [place for place, byte in enumerate(content) if byte]  # weights are zeros, and nobody reads them
+    chance = np.random.default_rng(5)
+    refused = 0
+    for _ in range(150):
+        changed = bytearray(content)
+        changed[chance.choice(places)] = chance.integers(256)
+        (tmp_path / "changed.onnx").write_bytes(changed)
+        try:
+            import_onnx(tmp_path / "changed.onnx")
+        except SpecError:
+            refused += 1
+    assert 0 < refused < 150
+
+
 def test_an_unknown_operator_is_named_or_counted_as_a_copy(tmp_path: Path) -> None:
     graph = models.Graph(image=[1, 3, 8, 8])
     made = graph.node("Det", graph.node("Relu", "image"), name="odd")
@@ -381,12 +460,25 @@ def test_without_the_package_its_extra_is_named(tmp_path: Path, monkeypatch: pyt
     assert caught.value.hint == 'pip install "roadline[onnx]"'
 
 
+def test_the_command_writes_a_workload_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = relu_graph().save(tmp_path / "it.onnx")
+    out = tmp_path / "relu.yaml"
+    assert main(["import", "onnx", str(path), "--shape", "image=1,3,16,8", "--out", str(out)]) == 0
+    assert "inputs      image [1, 3, 16, 8]" in capsys.readouterr().out
+    assert main(["run", "--chip", ORIN, "--workload", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["import", "onnx", str(path), "--shape", "image=1x3", "--out", str(tmp_path / "b.yaml")]) == 2
+    assert "must be INPUT=N,N,... with sizes of 1 or more, got image=1x3" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_hundred_thousand_nodes_become_one_block_that_repeats(tmp_path: Path) -> None:
     graph = models.Graph(rows=[1, 4, 8])
     each = "rows"
     for _ in range(33_334):
         each = graph.node("Add", graph.node("Tanh", graph.node("Exp", each)), each)
-    (network,) = of(graph, tmp_path).workload.networks.values()
+    imported = of(graph, tmp_path)
+    (network,) = imported.workload.networks.values()
     assert [(len(block.operators), block.repeats) for block in network.blocks] == [(3, 33_334)]
-    assert operators(of(graph, tmp_path)) == ["activation", "activation", "add"]
+    assert operators(imported) == ["activation", "activation", "add"]
+    assert run(ORIN, imported.workload, runtime="ideal").latency_s > 0

@@ -11,7 +11,8 @@ from simulator.chip import Chip, Split
 from simulator.errors import SpecError
 from simulator.graph import Attention, CacheWrite
 from simulator.lowering import Platform
-from simulator.lowering.kernel import Kept, KernelWork, kernel_work
+from simulator.lowering.kernel import kernel_work
+from simulator.lowering.kernel_work import Kept, KernelWork
 from simulator.precision import precision
 from simulator.units import TICKS_PER_SECOND
 

@@ -11,7 +11,8 @@ from simulator.graph import CacheWrite, Elementwise, MatMul, OperatorGraph
 from simulator.graph.operator import Attention
 from simulator.lowering import Platform
 from simulator.lowering.block import lower_block
-from simulator.lowering.kernel import KernelWork, kernel_work
+from simulator.lowering.kernel import kernel_work
+from simulator.lowering.kernel_work import KernelWork
 from simulator.lowering.quantise import with_quantisation
 from simulator.precision import precision
 from simulator.runtime import Runtime
