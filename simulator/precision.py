@@ -108,6 +108,9 @@ def precision_choice(text: str) -> str | dict[str, str] | None:
     pairs = [part.partition("=") for part in text.split(",")]
     if not all(phase.strip() and name.strip() for phase, _, name in pairs):
         raise SpecError(f'precision: must be P or PHASE=P,PHASE=P, got "{text}"')
+    phases = [phase.strip() for phase, _, _ in pairs]
+    if len(set(phases)) < len(phases):
+        raise SpecError(f'precision: must name each phase once, got "{text}"')
     return {phase.strip(): name.strip() for phase, _, name in pairs}
 
 

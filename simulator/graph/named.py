@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from simulator.terms import Fusion
 from simulator.variants import Size
@@ -16,6 +16,10 @@ class Named:
     """Unique within its graph."""
     fusions: tuple[Fusion, ...]
     """Groups in which a runtime may compute this operator together with its neighbours."""
+    fetched_elements: Size = field(default=0, kw_only=True)
+    """Of what it reads: elements that lie in DRAM because no operator has made them (inputs of a network)."""
+    delivered_elements: Size = field(default=0, kw_only=True)
+    """Of what it makes: elements that go to DRAM because no operator reads them (results of a network)."""
 
     @property
     def flop(self) -> Size:

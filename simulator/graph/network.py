@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import replace
 from typing import Final
 
 from simulator.graph.graph import Block, OperatorGraph
@@ -12,7 +13,7 @@ from simulator.graph.maps import Convolution, Product, Resample
 from simulator.graph.operator import Attention, CacheWrite, Elementwise, ElementwiseKind, Embedding, MatMul, Operator
 from simulator.terms import Fusion
 from simulator.workload import network_operators as described
-from simulator.workload.network import Network, Placed, rows_of, width_of
+from simulator.workload.network import INPUT, Network, Placed, rows_of, width_of
 
 EPILOGUE: Final[tuple[Fusion, ...]] = ("epilogue",)
 """What the kernel of a product may do to its results before it writes them."""
@@ -31,12 +32,53 @@ _GAINS: Final = {"none": 0, "scale": 1, "scale and shift": 2}
 
 
 def network_blocks(network: Network) -> tuple[Block, ...]:
-    """All blocks of a network, with the shapes that follow from its inputs, their repetitions counted through."""
-    first = accumulate((block.repeats for block in network.blocks), initial=0)
-    return tuple(
-        Block(_block_graph(block.name, placed), block.repeats, number)
-        for block, placed, number in zip(network.blocks, network.placed, first, strict=False)
-    )
+    """All blocks of a network, with the shapes that follow from its inputs, their repetitions counted through.
+
+    Its inputs come from DRAM, each where it is first read, and its result goes there.
+    """
+    blocks: list[Block] = []
+    unread = {name: math.prod(shape) for name, shape in network.inputs.items()}
+    before = next(iter(network.inputs)) if len(network.inputs) == 1 else None
+    last = len(network.blocks) - 1
+    number = 0
+    for place, (block, placed) in enumerate(zip(network.blocks, network.placed, strict=True)):
+        reads = block.reads or before
+        names = {name: {name} for name in unread} | {INPUT: {reads} if reads in unread else set()}
+        fetched = _fetched(placed, names, unread)
+        graph = _block_graph(block.name, placed)
+        variants = [graph] * block.repeats
+        variants[0] = _with_io(graph, fetched, None)
+        if place == last:
+            variants[-1] = _with_io(variants[-1], {}, math.prod(network.output))
+        for alike, group in itertools.groupby(variants):
+            repeats = len(list(group))
+            blocks.append(Block(alike, repeats, number))
+            number += repeats
+        before = block.name
+    return tuple(blocks)
+
+
+def _fetched(block: Sequence[Placed], names: dict[str, set[str]], unread: dict[str, int]) -> dict[str, int]:
+    """Elements that operators of a block read of network inputs which nothing has read before; those are then read."""
+    fetched: dict[str, int] = {}
+    for placed in block:
+        read = {name for source in placed.sources for name in names.get(source, ())} & unread.keys()
+        if _operator(placed) is None:
+            names[placed.operator.name] = read  # a view of an input is the input
+        elif read:
+            fetched[placed.operator.name] = sum(unread.pop(name) for name in read)
+    return fetched
+
+
+def _with_io(graph: OperatorGraph, fetched: dict[str, int], delivered: int | None) -> OperatorGraph:
+    """The graph with what its operators fetch from DRAM, and what its last one leaves there."""
+    if not fetched and delivered is None:
+        return graph
+    operators = [replace(each, fetched_elements=fetched.get(each.name, each.fetched_elements))
+                 for each in graph.operators]  # fmt: skip
+    if delivered is not None:
+        operators[-1] = replace(operators[-1], delivered_elements=delivered)
+    return OperatorGraph(graph.name, operators, graph.dag.edges)
 
 
 def _block_graph(name: str, block: Sequence[Placed]) -> OperatorGraph:

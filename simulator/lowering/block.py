@@ -20,7 +20,7 @@ from simulator.lowering.kernel import group_operators, kernel_work, matrix_bytes
 from simulator.lowering.kernel_work import NOTHING_KEPT, Kept, KernelWork
 from simulator.lowering.platform import Platform
 from simulator.lowering.quantise import with_quantisation
-from simulator.lowering.residency import Activation, activations_of, depth_first_bytes, resident_bytes
+from simulator.lowering.residency import OUTSIDE, Activation, activations_of, depth_first_bytes, resident_bytes
 from simulator.lowering.scores import with_scores
 from simulator.precision import Precision
 from simulator.program.program import NONE, Floats, Ints
@@ -123,18 +123,22 @@ def lower_block(
     kernels = group_operators(graph, platform.runtime.fusions)
     tensors = activations_of(graph, kernels, body.activation_bytes)
     resident, spilled = _placed(tensors, len(kernels), _weight_bytes(graph, platform, body), platform)
-    works = [
-        kernel_work(
-            operators, platform=platform, body=body, kept=kept, experts=experts,
-            spilled_input_bytes=_sum(
-                size for tensor, size in zip(tensors, spilled, strict=True) if index in tensor.consumers
-            ),
-            spilled_output_bytes=_sum(
-                size for tensor, size in zip(tensors, spilled, strict=True) if index == tensor.producer
-            ),
-        )
-        for index, operators in enumerate(kernels)
-    ]  # fmt: skip
+    works = []
+    for index, operators in enumerate(kernels):
+        read = [(tensor, size) for tensor, size in zip(tensors, spilled, strict=True) if index in tensor.consumers]
+        made = [(tensor, size) for tensor, size in zip(tensors, spilled, strict=True) if index == tensor.producer]
+        fetched = body.activation_bytes * _sum(operator.fetched_elements for operator in operators)
+        delivered = body.activation_bytes * _sum(operator.delivered_elements for operator in operators)
+        # what is in DRAM anyway, because it does not fit the chip, is part of what is fetched and delivered
+        from_outside = _sum(size for tensor, size in read if tensor.producer == OUTSIDE)
+        to_outside = _sum(size for tensor, size in made if tensor.is_block_output)
+        works.append(
+            kernel_work(
+                operators, platform=platform, body=body, kept=kept, experts=experts,
+                spilled_input_bytes=_sum(size for _, size in read) + largest(fetched - from_outside, 0),
+                spilled_output_bytes=_sum(size for _, size in made) + largest(delivered - to_outside, 0),
+            )
+        )  # fmt: skip
     return LoweredBlock(tuple(works), tuple(tensors), tuple(resident))
 
 

@@ -23,7 +23,7 @@ def import_sheet(imported: Imported, width: int = WIDTH) -> str:
     facts = [
         ("from", f"{imported.origin}, {imported.family}"),
         ("parameters", f"{counts['parameters']:,} ({components})"),
-        ("weights", f"{format_quantity(counts['weight_bytes'], 'B')} in {_precisions(imported)}"),
+        ("weights", f"{format_quantity(counts['weight_bytes'], 'B')} if all are in {_precisions(imported)}"),
     ]
     if counts["kv_bytes_per_token"]:
         facts.append(("KV cache", _cache_words(imported, counts["kv_bytes_per_token"])))

@@ -195,6 +195,8 @@ class Attend(_Operator):
         if len(inputs) == 1:
             if width % 3 or (width // 3) % self.heads:
                 raise ValueError(f"must read a width of three times {self.heads} equal heads, got {width}")
+            if self.kv_heads not in {None, self.heads}:
+                raise ValueError(f"kv_heads: must be heads ({self.heads}) in one packed tensor, got {self.kv_heads}")
             return sequences, rows, width // 3
         if len(inputs) != 3 or inputs[1] != inputs[2] or inputs[1][0] != sequences:
             raise ValueError(

@@ -169,6 +169,8 @@ class DecodePhase(_Phase):
 
     @model_validator(mode="after")
     def _passes_are_alike(self) -> DecodePhase:
+        if self.counts is not None and self.tokens > self.counts.most:
+            raise ValueError(f"counts.most: must be at least tokens ({self.tokens}), got {self.counts.most}")
         if self.tokens % self.tokens_per_pass:
             raise ValueError(f"tokens_per_pass: must divide tokens ({self.tokens}), got {self.tokens_per_pass}")
         if self.speculation is not None and self.tokens_per_pass > 1:

@@ -109,17 +109,23 @@ class Workload(Spec):
             if self.decoder.routing is not None:
                 raise ValueError(f"{fields[0]}: must not be set for a decoder with a router trace (routing)")
             speculation = phase.speculation if isinstance(phase, DecodePhase) else None
+            if speculation is not None and (speculation.draft_vocabulary or 0) > self.decoder.vocabulary:
+                raise ValueError(
+                    f"speculation.draft_vocabulary: must be at most the decoder's {self.decoder.vocabulary:,}, "
+                    f"got {speculation.draft_vocabulary:,}"
+                )
             if speculation is not None and self.decoder.is_sparse and speculation.draft_ffn_width is None:
                 raise ValueError("speculation.draft_ffn_width: must be given for a decoder with experts")
 
     def _check_pruning(self) -> None:
-        """Pruned tokens are some of those that the tower makes, and the prompt has room for them."""
+        """Pruned tokens are some of those that the tower makes, and the prompt has room for all that are handed on."""
         prompts = [phase.tokens for phase in self.pipeline if isinstance(phase, PrefillPhase)]
         for phase in self.pipeline:
-            if isinstance(phase, VisionPhase) and phase.kept_tokens is not None:
+            if isinstance(phase, VisionPhase):
                 assert self.vision is not None  # checked before
                 made = self.vision.tokens(phase.images, phase.patches)
-                if phase.kept_tokens > made:
+                if phase.kept_tokens is not None and phase.kept_tokens > made:
                     raise ValueError(f"kept_tokens: must be at most the {made} of the tower, got {phase.kept_tokens}")
-                if prompts and prompts[0] < phase.kept_tokens:
-                    raise ValueError(f"tokens: prefill must have the {phase.kept_tokens} kept tokens, got {prompts[0]}")
+                handed_on = phase.kept_tokens or made
+                if prompts and prompts[0] < handed_on:
+                    raise ValueError(f"tokens: prefill must have the {handed_on} visual tokens, got {prompts[0]}")

@@ -25,13 +25,13 @@ from simulator.workload import Network
 ORIN = "orin-agx-64gb"
 
 
-def network(*operators: dict[str, Any], repeats: int = 1, **inputs: list[int]) -> Network:
+def network(*operators: dict[str, Any], repeats: int = 1, reads: str | None = None, **inputs: list[int]) -> Network:
     """One block."""
     return Network.model_validate(
         {
             "source": "assumption", "status": "assumed",
             "inputs": {name: tuple(shape) for name, shape in inputs.items()},
-            "blocks": ({"name": "block", "repeats": repeats, "operators": operators},),
+            "blocks": ({"name": "block", "repeats": repeats, "reads": reads, "operators": operators},),
         }
     )  # fmt: skip
 
@@ -95,6 +95,11 @@ def test_a_map_becomes(operator: dict[str, Any], shape: tuple[int, ...]) -> None
 def test_shapes_that_do_not_go_together_are_refused_with_both(operator: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         network({"name": "it", **operator}, image=[1, 3, 4, 4])
+
+
+def test_one_packed_tensor_has_as_many_heads_of_keys_as_of_queries() -> None:
+    with pytest.raises(ValueError, match=r"kv_heads: must be heads \(2\) in one packed tensor, got 1"):
+        network({"name": "it", "op": "attention", "heads": 2, "kv_heads": 1}, packed=[1, 5, 12])
 
 
 def test_a_block_that_changes_the_shape_cannot_repeat() -> None:
@@ -286,6 +291,37 @@ def test_the_weights_of_a_convolution_are_read_once_in_their_format() -> None:
     for name, weight_bytes, bias_bytes in (("fp16", 2, 2), ("w8a8-static", 1, 1)):
         work = kernel_work(list(graph.operators), platform=platform, body=precision(name))
         assert work.weight_bytes == 32 * 9 * 64 * weight_bytes + 64 * bias_bytes
+
+
+def moved_bytes(net: Network) -> int:
+    yaml = {
+        "name": "net", "title": "net", "pipeline_source": "assumption", "pipeline_status": "assumed",
+        "pipeline": ({"phase": "network", "network": "net", "precision": "fp16"},),
+        "networks": {"net": net.model_dump()},
+    }  # fmt: skip
+    result = run("thor-t5000", Workload.model_validate(yaml), runtime="tensorrt")
+    return int(result.to_dict()["phases"][0]["dram_bytes"])
+
+
+@pytest.mark.parametrize("size", [64, 256, 1024])
+def test_inputs_come_from_dram_and_results_go_there_whatever_would_fit_the_chip(size: int) -> None:
+    # 64 channels of two bytes, once in and once out; at 1,024 x 1,024 that is 134 MB each, more than the chip holds
+    relu = {"name": "it", "op": "activation", "function": "relu"}
+    assert moved_bytes(network(relu, image=[1, 64, size, size])) == 2 * 64 * size * size * 2
+
+
+def test_an_input_is_read_once_however_often_it_is_used_and_whatever_it_is_called() -> None:
+    # both inputs are 1,000 rows of 64 in two bytes; the block adds one of them three times, and a view is what it views
+    chain = network(
+        {"name": "flat", "op": "view", "reads": ("other",), "shape": (1000, 64)},
+        {"name": "same", "op": "view", "shape": (1, 1000, 64)},
+        {"name": "sum", "op": "add", "reads": ("input", "same")},
+        repeats=3, reads="one", one=[1, 1000, 64], other=[1, 1000, 64],
+    )  # fmt: skip
+    assert moved_bytes(chain) == 3 * 1000 * 64 * 2  # two in, one out
+    (first, middle, last) = network_blocks(chain)
+    assert (first.repeats, middle.repeats, last.repeats) == (1, 1, 1)
+    assert [block.graph.operators[0].fetched_elements for block in (first, middle, last)] == [2 * 64_000, 0, 0]
 
 
 def test_twice_the_images_take_twice_the_time_where_arithmetic_binds() -> None:

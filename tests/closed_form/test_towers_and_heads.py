@@ -318,7 +318,7 @@ def test_a_sampler_that_stops_early_runs_its_expected_steps() -> None:
         ({"resampler": QUERIES}, "resampler: must not be given with joined, merge above 1 or extra_mergers"),
         ({**PROJECTING, "resampler": {**QUERIES, "heads": 3}}, r"resampler.heads: must divide width \(8\), got 3"),
         ({"kept_tokens": 13}, "kept_tokens: must be at most the 12 of the tower, got 13"),
-        ({"kept_tokens": 5, "prompt": 4}, "tokens: prefill must have the 5 kept tokens, got 4"),
+        ({"kept_tokens": 5, "prompt": 4}, "tokens: prefill must have the 5 visual tokens, got 4"),
     ],
 )
 def test_a_tower_that_cannot_be_is_refused(changes: dict[str, Any], message: str) -> None:

@@ -129,7 +129,9 @@ def test_a_vision_transformer_is_what_its_sizes_say(tmp_path: Path) -> None:
     assert imported.fused == {"gelu": 3, "attention": 3}
     assert imported.not_fused == ()
     same_counts(imported, expected)
-    assert latency(imported.workload) == latency(expected)  # to the tick
+    # the same operators take as long to the tick; a graph also reads its patches from DRAM and writes its result there,
+    # 196 rows of 768 and of 192 in two bytes at 154 GB/s or beside other work
+    assert 0 < latency(imported.workload) - latency(expected) < 196 * (768 + 192) * 2 / 153e9
 
 
 def workload(*pipeline: dict[str, Any], **components: dict[str, Any]) -> Workload:
