@@ -11,6 +11,7 @@ import yaml
 
 from simulator import Workload, load_chip, load_workload, run, run_scenario
 from simulator.catalog import Catalog
+from simulator.errors import SpecError
 from simulator.metrics.latency import release_latency
 from simulator.scenario.spec import Scenario
 from simulator.simulation.result import Result
@@ -22,7 +23,7 @@ COUNTS = {"median": 8, "p90": 20, "most": 64, "source": "assumption", "status": 
 
 
 def thinking(**counts: Any) -> Workload:
-    return load_workload("qwen3-0.6b").with_values({"pipeline.1.counts": {**COUNTS, **counts}})
+    return load_workload("qwen3-0.6b").with_values({"pipeline.1.tokens": 8, "pipeline.1.counts": {**COUNTS, **counts}})
 
 
 def setup_of(tmp_path: Path, *, chip: str = "orin-agx-64gb", seed: int = 0, frames: int = 12, **stream: Any) -> Setup:
@@ -70,6 +71,11 @@ def test_quantiles_are_those_of_a_log_normal_distribution() -> None:
 def test_quantiles_that_do_not_grow_are_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"p90|greater than 0"):
         TokenCounts.model_validate({**COUNTS, **wrong})
+
+
+def test_a_run_alone_decodes_no_more_than_the_longest_frame() -> None:
+    with pytest.raises(SpecError, match=r"counts.most: must be at least tokens \(65\), got 64"):
+        thinking().with_values({"pipeline.1.tokens": 65})
 
 
 def test_a_frame_takes_as_long_as_a_run_of_its_number_of_tokens(tmp_path: Path) -> None:
