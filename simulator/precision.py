@@ -7,7 +7,7 @@ workloads speak of them, so they live below both.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from simulator.errors import SpecError, nearest
 
@@ -95,6 +95,10 @@ PRECISIONS: dict[str, Precision] = {
         Precision("q4_0", "int4", scale_bytes=2, group=32),
     )
 }
+
+
+CACHE_PRECISIONS: Final = tuple(name for name in PRECISIONS if not name.startswith("w"))
+"""What a KV cache may be kept in: formats of numbers, not those of weights beside activations."""
 
 
 def precision_choice(text: str) -> str | dict[str, str] | None:

@@ -44,8 +44,8 @@ def network_blocks(network: Network) -> tuple[Block, ...]:
     for place, (block, placed) in enumerate(zip(network.blocks, network.placed, strict=True)):
         reads = block.reads or before
         names = {name: {name} for name in unread} | {INPUT: {reads} if reads in unread else set()}
-        fetched = _fetched(placed, names, unread)
         graph = _block_graph(block.name, placed)
+        fetched = _fetched(placed, graph, names, unread)
         variants = [graph] * block.repeats
         variants[0] = _with_io(graph, fetched, None)
         if place == last:
@@ -58,12 +58,15 @@ def network_blocks(network: Network) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _fetched(block: Sequence[Placed], names: dict[str, set[str]], unread: dict[str, int]) -> dict[str, int]:
+def _fetched(
+    block: Sequence[Placed], graph: OperatorGraph, names: dict[str, set[str]], unread: dict[str, int]
+) -> dict[str, int]:
     """Elements that operators of a block read of network inputs which nothing has read before; those are then read."""
     fetched: dict[str, int] = {}
+    computed = {operator.name for operator in graph.operators}
     for placed in block:
         read = {name for source in placed.sources for name in names.get(source, ())} & unread.keys()
-        if _operator(placed) is None:
+        if placed.operator.name not in computed:
             names[placed.operator.name] = read  # a view of an input is the input
         elif read:
             fetched[placed.operator.name] = sum(unread.pop(name) for name in read)

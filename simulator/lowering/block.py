@@ -122,7 +122,7 @@ def lower_block(
     graph = with_scores(with_quantisation(graph, platform, body), platform, body)
     kernels = group_operators(graph, platform.runtime.fusions)
     tensors = activations_of(graph, kernels, body.activation_bytes)
-    resident, spilled = _placed(tensors, len(kernels), _weight_bytes(graph, platform, body), platform)
+    resident, spilled = _placed(tensors, len(kernels), graph, platform, body)
     works = []
     for index, operators in enumerate(kernels):
         read = [(tensor, size) for tensor, size in zip(tensors, spilled, strict=True) if index in tensor.consumers]
@@ -143,7 +143,7 @@ def lower_block(
 
 
 def _placed(
-    tensors: Sequence[Activation], num_kernels: int, weight_bytes: Size, platform: Platform
+    tensors: Sequence[Activation], num_kernels: int, graph: OperatorGraph, platform: Platform, body: Precision
 ) -> tuple[list[Size], list[Size]]:
     """How much of each tensor is on the chip, and how much goes to DRAM.
 
@@ -155,6 +155,7 @@ def _placed(
     spilled = [tensor.size_bytes - kept for tensor, kept in zip(tensors, resident, strict=True)]
     if not platform.runtime.depth_first:
         return resident, spilled
+    weight_bytes = _weight_bytes(graph, platform, body)
     fits = weight_bytes <= room_bytes
     in_pieces = depth_first_bytes(tensors, num_kernels, largest(room_bytes - weight_bytes, 0))
     inside = [tensor.size_bytes - kept if tensor.is_at_border else 0

@@ -224,7 +224,7 @@ class Platform:
         if kernel is None:
             raise SpecError(
                 f'precision: runtime {self.runtime.name} must have a kernel for it, got "{precision_name}"',
-                hint=f"it has {', '.join(self.runtime.kernels)}; of networks, tensorrt and dataflow have more",
+                hint=f"it has {', '.join(self.runtime.kernels)}; another runtime may have one (roadline list runtimes)",
             )
         return kernel
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from simulator.precision import PRECISIONS, Dtype
+from simulator.precision import CACHE_PRECISIONS, PRECISIONS, Dtype
 from simulator.sourced import Cycles, Fraction, Whole
 from simulator.spec import Spec
 from simulator.terms import Fusion, PhaseKind
@@ -97,6 +97,9 @@ class Runtime(Spec):
             scored = getattr(self, field).writes_scores
             named |= {f"{field}.writes_scores[{number}]": name for number, name in enumerate(scored)}
         named |= {"head_precision": self.head_precision, "kv_precision": self.kv_precision}
+        if self.kv_precision in PRECISIONS and self.kv_precision not in CACHE_PRECISIONS:
+            formats = ", ".join(CACHE_PRECISIONS)
+            raise ValueError(f'kv_precision: must be a format of numbers ({formats}), got "{self.kv_precision}"')
         for field, name in named.items():
             if name not in PRECISIONS and not (field == "head_precision" and name == "body"):
                 raise ValueError(f'{field}: must be one of the precisions {", ".join(PRECISIONS)}, got "{name}"')

@@ -17,7 +17,7 @@ from simulator.catalog import Catalog
 from simulator.chip import Chip
 from simulator.errors import SpecError
 from simulator.lowering import Place
-from simulator.precision import PRECISIONS
+from simulator.precision import CACHE_PRECISIONS
 from simulator.precision import precision as precision_named
 from simulator.program import NONE, DropPolicy
 from simulator.runtime import Runtime
@@ -159,9 +159,8 @@ def keeping(runtime: Runtime, *, kv_precision: str | None, head_precision: str |
     """
     if kv_precision is not None:
         try:
-            stored = precision_named(kv_precision)
-            if stored.name.startswith("w"):  # those of weights beside activations
-                formats = ", ".join(name for name in PRECISIONS if not name.startswith("w"))
+            if precision_named(kv_precision).name not in CACHE_PRECISIONS:
+                formats = ", ".join(CACHE_PRECISIONS)
                 raise SpecError(f'precision: must be a format of numbers ({formats}), got "{kv_precision}"')
         except SpecError as error:
             raise SpecError(f"kv_{error.message}", hint=error.hint) from None

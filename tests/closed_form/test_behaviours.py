@@ -208,6 +208,10 @@ def test_the_rows_of_layers_add_up_to_the_phase() -> None:
         ({"tokens": 20, "chunk": 6}, None, {}, r"chunk: must divide the new tokens \(20\), got 6"),
         ({"tokens": 20}, {"tokens": 5, "tokens_per_pass": 2}, {}, r"tokens_per_pass: must divide tokens \(5\), got 2"),
         ({"tokens": 20}, {"tokens": 4, "tokens_per_pass": 2, "speculation": DRAFT}, {}, "must not be combined"),
+        (
+            {"tokens": 20}, {"tokens": 4, "speculation": {**DRAFT, "draft_vocabulary": 11}}, {},
+            "draft_vocabulary: must be at most the decoder's 10, got 11",
+        ),
         ({"tokens": 20}, {"tokens": 4, "speculation": DRAFT}, {"experts": 4, "top_k": 2}, "draft_ffn_width"),
         ({"tokens": 20, "chunk": 5}, None, {"experts": 4, "top_k": 2, "routing": {"preset": "typical"}}, "trace"),
     ],

@@ -310,6 +310,10 @@ def test_inputs_come_from_dram_and_results_go_there_whatever_would_fit_the_chip(
     assert moved_bytes(network(relu, image=[1, 64, size, size])) == 2 * 64 * size * size * 2
 
 
+def test_a_network_that_only_views_its_input_reads_and_writes_it() -> None:
+    assert moved_bytes(network({"name": "it", "op": "view", "shape": "rows"}, image=[1, 64, 64, 64])) == 2 * 64**3 * 2
+
+
 def test_an_input_is_read_once_however_often_it_is_used_and_whatever_it_is_called() -> None:
     # both inputs are 1,000 rows of 64 in two bytes; the block adds one of them three times, and a view is what it views
     chain = network(

@@ -7,7 +7,7 @@ import pytest
 import simulator
 from simulator.catalog import Catalog
 from simulator.errors import SpecError
-from simulator.precision import PRECISIONS, precision
+from simulator.precision import PRECISIONS, precision, precision_choice
 from simulator.simulation.setup import resolve
 
 
@@ -83,3 +83,17 @@ def test_a_scenario_may_choose_the_precisions_of_cache_and_head() -> None:
     kept = resolve(scenario, Catalog()).runtime
     assert (kept.kv_precision, kept.head_precision) == ("int8", "fp16")
     assert resolve(chosen, Catalog()).runtime.head_precision == "body"
+
+
+@pytest.mark.parametrize("text", ["decode=fp16,decode=w4a16", "decode=fp16, decode = fp16"])
+def test_a_phase_has_one_precision(text: str) -> None:
+    with pytest.raises(SpecError, match="precision: must name each phase once"):
+        precision_choice(text)
+
+
+def test_a_cache_is_kept_in_a_format_of_numbers() -> None:
+    """`w4a16` says what weights are beside 16-bit activations; a cache has neither."""
+    with pytest.raises(SpecError, match=r'kv_precision: must be a format of numbers \(fp32, .*\), got "w4a16"'):
+        simulator.load_runtime("vllm").with_values({"kv_precision": "w4a16"})
+    with pytest.raises(SpecError, match=r'kv_precision: must be a format of numbers \(fp32, .*\), got "w4a16"'):
+        simulator.run("orin-agx-64gb", "qwen3-0.6b", kv_precision="w4a16")
