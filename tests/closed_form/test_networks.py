@@ -328,6 +328,20 @@ def test_an_input_is_read_once_however_often_it_is_used_and_whatever_it_is_calle
     assert [block.graph.operators[0].fetched_elements for block in (first, middle, last)] == [2 * 64_000, 0, 0]
 
 
+def test_a_sample_reads_and_adds_every_tap_on_the_vector_engine() -> None:
+    # 7 queries of 16 channels, 5 points of 4 neighbours: 20 taps for each of 112 results, read in two bytes each
+    (sample,) = graph_of(
+        {"name": "it", "op": "sample", "heads": 2, "points": 5, "taps": 4, "reads": ("places", "values")},
+        places=[1, 7, 30], values=[1, 16, 6, 6],
+    ).operators  # fmt: skip
+    platform = Platform(load_chip(ORIN), load_runtime("tensorrt"))
+    cluster = platform.chip.cluster
+    assert cluster.sram.port is not None
+    lanes, port = (each.value * cluster.count.value for each in (cluster.vector.lanes, cluster.sram.port))
+    work = kernel_work([sample], platform=platform, body=precision("fp16"))
+    assert work.vector_cycles == pytest.approx(max(20 * 112 / lanes, (20 + 1) * 112 * 2 / port))
+
+
 def test_twice_the_images_take_twice_the_time_where_arithmetic_binds() -> None:
     def seconds(images: int) -> float:
         yaml = {

@@ -111,6 +111,17 @@ def test_frames_of_different_length_need_the_memory_of_one(tmp_path: Path) -> No
     assert len({tokens for tokens, _ in frames_of(drive(tmp_path, chip=str(path)))}) > 3
 
 
+def test_weights_that_stay_on_the_chip_are_there_once_for_frames_of_all_lengths(tmp_path: Path) -> None:
+    chip = load_chip("hypo-decode").with_values({"sram.shared.split": {"activations": 0.5, "weights": 0.5}})
+    path = tmp_path / "pinned.yaml"
+    path.write_text(yaml.safe_dump({**chip.model_dump(), "name": "pinned"}))
+    result = drive(tmp_path, chip=str(path))
+    assert result.timeline.program.num_jobs > 3
+    (shared,) = [memory for memory in result.memories if memory.name == "shared"]
+    # 8 MiB of pinned weights beside at most 8 MiB of activations
+    assert 8 * 2**20 <= shared.peak_bytes <= 16 * 2**20
+
+
 def test_a_scenario_of_the_catalogue_without_counts_has_one_job_per_stream() -> None:
     result = run_scenario("planner-and-cabin-thor")
     assert result.timeline.program.num_jobs == len(result.setup.streams)
