@@ -20,7 +20,7 @@ class Component(Spec):
     """A part of a model that has weights of its own."""
 
     source: str = Field(min_length=1)
-    """Where the sizes were read: an id of docs/sources.md."""
+    """Where the sizes were read: an id of docs/sources.md, or the file that was imported."""
     status: Status
     """How far they can be trusted."""
     note: str | None = None

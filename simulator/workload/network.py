@@ -15,8 +15,8 @@ from typing import Final
 
 from pydantic import Field, model_validator
 
-from simulator.sourced import Status
 from simulator.spec import Spec
+from simulator.workload.component import Component
 from simulator.workload.network_operators import NetworkOperator, Shape
 
 INPUT: Final = "input"
@@ -47,17 +47,9 @@ class Placed:
     output: Shape
 
 
-class Network(Spec):
+class Network(Component):
     """A model, or a part of one, that is no decoder, vision tower or action expert."""
 
-    source: str = Field(min_length=1)
-    """Where the sizes were read: an id of docs/sources.md, or the file that was imported."""
-    status: Status
-    """How far they can be trusted."""
-    note: str | None = None
-    """Cautions."""
-    parameters_published: int | None = Field(default=None, gt=0)
-    """Published parameter count, to compare with the exact count of the operators."""
     flop_published: int | None = Field(default=None, gt=0)
     """Published operations of one run, to compare with those of the operators."""
     inputs: dict[str, Shape] = Field(min_length=1)
